@@ -1,0 +1,164 @@
+"""The documents in MongoDB: guarded writes for the relay, reads for lists and searches.
+
+Only what MongoDB and both stand-in servers do alike is used here (see docs/decisions).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo import ReplaceOne, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from inventory_api.kit import json
+from inventory_api.kit.clock import utc_now
+from inventory_api.metadata.schemas import EMPTY
+from inventory_api.metadata.sync_repository import Claim
+from inventory_api.models import SyncOperation
+from inventory_api.stores.mongo import MongoDocument
+
+_DUPLICATE_KEY = 11000
+_PLACEHOLDER_VERSION = -1
+_TERM_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    version: int
+    deleted: bool
+
+
+def spec_term(key: str, value: Any) -> str:
+    """`key=value` as it is indexed: a number and its text are the same term."""
+    text = value if isinstance(value, str) else json.write_text(value)
+    return f"{key}={text}"[:_TERM_MAX]
+
+
+def _spec_terms(specifications: Mapping[str, Any]) -> list[str]:
+    """Scalars, and the scalars of lists, at the top level; objects are not searched."""
+    terms: dict[str, None] = {}
+    for key, value in specifications.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str | bool | int | float):
+                terms[spec_term(key, item)] = None
+    return list(terms)
+
+
+def document_of(claim: Claim) -> MongoDocument:
+    """The document that a claimed state stands for; a tombstone for a deleted product."""
+    if claim.operation is SyncOperation.DELETE:
+        return {
+            "_id": claim.product_id,
+            "product_id": claim.product_id,
+            "version": claim.version,
+            "deleted": True,
+            "deleted_at": utc_now(),
+        }
+    metadata = json.read(claim.payload.encode())
+    return {
+        "_id": claim.product_id,
+        "product_id": claim.product_id,
+        "name": claim.name,
+        "version": claim.version,
+        "deleted": False,
+        **metadata,
+        "spec_terms": _spec_terms(metadata["specifications"]),
+    }
+
+
+async def apply(
+    collection: AsyncCollection[MongoDocument], documents: Sequence[MongoDocument]
+) -> None:
+    """Store each document unless its stored version is as new or newer.
+
+    In two steps: a placeholder where there is none, then the guarded replacement. One guarded
+    upsert would not do: it answers a newer document and a lost race alike with error 11000, and
+    the embedded server reports neither.
+    """
+    placeholders = [
+        UpdateOne(
+            {"_id": document["_id"]},
+            {"$setOnInsert": {"version": _PLACEHOLDER_VERSION}},
+            upsert=True,
+        )
+        for document in documents
+    ]
+    try:
+        await collection.bulk_write(placeholders, ordered=False)
+    except BulkWriteError as error:
+        # Another relay made the same placeholder at the same moment: it is there, which is all.
+        if any(flaw["code"] != _DUPLICATE_KEY for flaw in error.details["writeErrors"]):
+            raise
+    await collection.bulk_write(
+        [
+            ReplaceOne({"_id": document["_id"], "version": {"$lt": document["version"]}}, document)
+            for document in documents
+        ],
+        ordered=False,
+    )
+
+
+async def fetch(
+    collection: AsyncCollection[MongoDocument], product_ids: Sequence[int]
+) -> dict[int, MongoDocument]:
+    """The documents of a page's products; tombstones and placeholders left out."""
+    found = collection.find(
+        {"_id": {"$in": list(product_ids)}, "deleted": False}, {"spec_terms": 0, "deleted": 0}
+    )
+    return {document["_id"]: document async for document in found}
+
+
+def metadata_of(document: MongoDocument) -> dict[str, Any]:
+    """What the API shows of a document."""
+    return {name: document.get(name, default) for name, default in EMPTY.items()}
+
+
+async def find_by_specification(
+    collection: AsyncCollection[MongoDocument], term: str, after_id: int, limit: int
+) -> list[int]:
+    """Ids of products with a specification, ascending, greater than `after_id`."""
+    found = (
+        collection.find(
+            {"spec_terms": term, "_id": {"$gt": after_id}, "deleted": False}, {"_id": 1}
+        )
+        .sort("_id", 1)
+        .limit(limit)
+    )
+    return [document["_id"] async for document in found]
+
+
+async def versions(
+    collection: AsyncCollection[MongoDocument], product_ids: Sequence[int]
+) -> dict[int, StoredVersion]:
+    """What is stored for these products."""
+    found = collection.find({"_id": {"$in": list(product_ids)}}, {"version": 1, "deleted": 1})
+    return {
+        document["_id"]: StoredVersion(document["version"], document.get("deleted", False))
+        async for document in found
+    }
+
+
+async def scan(
+    collection: AsyncCollection[MongoDocument], after_id: int, limit: int
+) -> dict[int, StoredVersion]:
+    """Stored versions in key order, greater than `after_id`."""
+    found = (
+        collection.find({"_id": {"$gt": after_id}}, {"version": 1, "deleted": 1})
+        .sort("_id", 1)
+        .limit(limit)
+    )
+    return {
+        document["_id"]: StoredVersion(document["version"], document.get("deleted", False))
+        async for document in found
+    }
+
+
+async def purge(
+    collection: AsyncCollection[MongoDocument], product_ids: Sequence[int], before: datetime
+) -> None:
+    """Drop tombstones that are older than any write still under way can be."""
+    await collection.delete_many(
+        {"_id": {"$in": list(product_ids)}, "deleted": True, "deleted_at": {"$lt": before}}
+    )

@@ -1,0 +1,106 @@
+"""MongoDB: connected in the background, retried for ever, never needed to start."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from beanie import init_beanie
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+
+from inventory_api import log
+from inventory_api.models.product_document import ProductDocument
+
+logger = logging.getLogger(__name__)
+
+READ_MILLISECONDS = 1_000
+RELAY_SECONDS = 3.0
+RETRY_SECONDS = 1.0
+DEFAULT_DATABASE = "inventory"
+
+MongoDocument = dict[str, Any]
+
+
+class MongoUnavailableError(Exception):
+    """MongoDB can't be asked at the moment; whoever asks has another way or says 503."""
+
+
+class Mongo:
+    """The client and whether it can be used.
+
+    After a failure reads are refused for `RETRY_SECONDS` without asking, so that an outage costs
+    one time-out a second and not one a request.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._client: AsyncMongoClient[MongoDocument] | None = None
+        self._connected = False
+        self._refused_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._connect(), name="mongo-connect")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
+
+    @property
+    def available(self) -> bool:
+        return self._connected and time.monotonic() >= self._refused_until
+
+    async def wait_connected(self) -> None:
+        """Return once the first connection stands; for commands that can't work without."""
+        if self._task is not None:
+            await self._task
+
+    def collection(self) -> AsyncCollection[MongoDocument]:
+        """The documents' collection.
+
+        Raises:
+            MongoUnavailableError: not connected yet, or failed a moment ago.
+        """
+        if not self.available:
+            raise MongoUnavailableError("MongoDB is not available")
+        return ProductDocument.get_pymongo_collection()
+
+    def failed(self, error: Exception) -> None:
+        """Note that a call failed for want of the server."""
+        self._refused_until = time.monotonic() + RETRY_SECONDS
+        log.event(logger, "mongodb_failed", logging.WARNING, error=type(error).__name__)
+
+    async def ping(self) -> bool:
+        if self._client is None or not self._connected:
+            return False
+        try:
+            await self._client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
+
+    async def _connect(self) -> None:
+        delay = 0.1
+        while not self._connected:
+            try:
+                if self._client is None:
+                    self._client = AsyncMongoClient(
+                        self._uri,
+                        timeoutMS=READ_MILLISECONDS,
+                        serverSelectionTimeoutMS=READ_MILLISECONDS,
+                        connectTimeoutMS=READ_MILLISECONDS,
+                        appname="inventory-api",
+                    )
+                database = self._client.get_default_database(DEFAULT_DATABASE)
+                await init_beanie(database=database, document_models=[ProductDocument])
+                self._connected = True
+                log.event(logger, "mongodb_connected")
+            except PyMongoError as error:
+                log.event(logger, "mongodb_unreachable", logging.WARNING, error=str(error)[:200])
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
