@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
@@ -24,6 +23,8 @@ MAX_ID = 2**53 - 1
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,19}")
 EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 MONEY_PATTERN = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$"
+_MONEY = re.compile(MONEY_PATTERN)
+_CENT = Decimal("0.01")
 
 
 class InputSchema(BaseModel):
@@ -36,10 +37,14 @@ class OutputSchema(BaseModel):
     """What the service answers: no member has a default, so each one given is always present."""
 
 
-def _decimal_text(value: object) -> object:
+def _decimal(value: object) -> Decimal:
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", 'Money is a decimal string, such as "12.50"')
-    return value
+    if not _MONEY.fullmatch(value):
+        raise PydanticCustomError(
+            "money", "Money has at most ten digits before the point and two behind it"
+        )
+    return Decimal(value).quantize(_CENT)
 
 
 def _whole_number(value: object) -> object:
@@ -56,10 +61,6 @@ def digits(value: object) -> object:
     if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
         raise PydanticCustomError("int_parsing", "Input should be a whole number")
     return value
-
-
-def _money(text: str) -> Decimal:
-    return Decimal(text).quantize(Decimal("0.01"))
 
 
 def _rfc3339(value: object) -> object:
@@ -98,11 +99,8 @@ def _key_fits(value: str) -> str:
 
 
 Money = Annotated[
-    str,
-    Field(pattern=MONEY_PATTERN),
-    BeforeValidator(_decimal_text),
-    AfterValidator(_money),
-    PlainSerializer(lambda value: f"{value:.2f}", return_type=str, when_used="json"),
+    Decimal,
+    BeforeValidator(_decimal),
     WithJsonSchema(
         {
             "type": "string",

@@ -80,7 +80,13 @@ async def apply(
     placeholders = [
         UpdateOne(
             {"_id": document["_id"]},
-            {"$setOnInsert": {"version": _PLACEHOLDER_VERSION}},
+            {
+                "$setOnInsert": {
+                    "product_id": document["_id"],
+                    "version": _PLACEHOLDER_VERSION,
+                    "deleted": True,
+                }
+            },
             upsert=True,
         )
         for document in documents
@@ -121,9 +127,9 @@ async def find_by_specification(
     """Ids of products with a specification, ascending, greater than `after_id`."""
     found = (
         collection.find(
-            {"spec_terms": term, "_id": {"$gt": after_id}, "deleted": False}, {"_id": 1}
+            {"spec_terms": term, "product_id": {"$gt": after_id}, "deleted": False}, {"_id": 1}
         )
-        .sort("_id", 1)
+        .sort("product_id", 1)
         .limit(limit)
     )
     return [document["_id"] async for document in found]
@@ -145,8 +151,8 @@ async def scan(
 ) -> dict[int, StoredVersion]:
     """Stored versions in key order, greater than `after_id`."""
     found = (
-        collection.find({"_id": {"$gt": after_id}}, {"version": 1, "deleted": 1})
-        .sort("_id", 1)
+        collection.find({"product_id": {"$gt": after_id}}, {"version": 1, "deleted": 1})
+        .sort("product_id", 1)
         .limit(limit)
     )
     return {

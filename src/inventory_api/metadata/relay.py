@@ -59,6 +59,7 @@ class Relay:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self.run(), name="metadata-relay")
+        self._task.add_done_callback(_report_death)
 
     async def close(self) -> None:
         """Stop after the batch under way."""
@@ -135,9 +136,19 @@ class Relay:
             await run_unit(self._database, lambda s: SyncRepository(s).acknowledge(claims))
 
     async def _postpone(self, claim: Claim, error: Exception) -> None:
+        """For ever, if need be: what a store refuses now it may take later."""
         exponent = min(claim.attempts, 6)
-        seconds = min(0.5 * 2**exponent, BACKOFF_MAX_SECONDS) * random.uniform(0.75, 1.25)  # noqa: S311 - jitter
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - spreads retries, keeps no secret
+        seconds = min(0.5 * 2**exponent, BACKOFF_MAX_SECONDS) * jitter
         reason = f"{type(error).__name__}: {error}"
+        log.event(
+            logger,
+            "metadata_postponed",
+            logging.WARNING,
+            product_id=claim.product_id,
+            attempts=claim.attempts + 1,
+            error=reason[:200],
+        )
         await run_unit(self._database, lambda s: SyncRepository(s).postpone(claim, seconds, reason))
 
     async def _bury(self, claim: Claim, error: Exception) -> None:
@@ -162,3 +173,9 @@ class Relay:
         await documents.purge(self._mongo.collection(), expired, before)
         await run_unit(self._database, lambda session: SyncRepository(session).purge(expired))
         log.event(logger, "tombstones_purged", count=len(expired))
+
+
+def _report_death(task: asyncio.Task[None]) -> None:
+    """A programming error must not end the relay in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("relay_died", exc_info=error)

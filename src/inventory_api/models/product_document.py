@@ -31,5 +31,7 @@ class ProductDocument(Document):
     class Settings:
         name = "product_metadata"
         indexes: ClassVar[list[IndexModel]] = [
-            IndexModel([("spec_terms", 1), ("_id", 1)], name="spec_terms_id")
+            # Walks go by product_id: the embedded server answers a range on _id with a full scan.
+            IndexModel([("product_id", 1)], name="product_id"),
+            IndexModel([("spec_terms", 1), ("product_id", 1)], name="spec_terms_product_id"),
         ]
