@@ -191,7 +191,9 @@ class Settings(BaseSettings):
     access_token_seconds: Annotated[int, Field(ge=30, le=900)] = 600
     refresh_token_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 604_800
 
-    @field_validator("mysql_uri", "mongodb_uri", "redis_url", "jwt_secret_key", mode="before")
+    @field_validator(
+        "mysql_uri", "mongodb_uri", "redis_url", "jwt_secret_key", "cookie_secure", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """`MYSQL_URI=` in a compose or .env file means "not set"."""
