@@ -31,9 +31,7 @@ class CursorCodec:
     def encode(self, question: str, position: Sequence[str | int]) -> str:
         """A cursor after `position` in the answers to `question`; needs no escaping in a URL."""
         payload = json.write(list(position))
-        return (
-            base64.urlsafe_b64encode(self._sign(question, payload) + payload).decode().rstrip("=")
-        )
+        return _text(self._sign(question, payload) + payload)
 
     def decode(self, question: str, cursor: str) -> list[str | int]:
         """The position that was given to `encode`.
@@ -48,6 +46,9 @@ class CursorCodec:
         except (binascii.Error, ValueError) as error:
             raise InvalidCursorError from error
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+        # base64 has several texts for the same bytes (spare bits, padding): one of them is ours.
+        if _text(raw) != cursor:
+            raise InvalidCursorError
         if not hmac.compare_digest(signature, self._sign(question, payload)):
             raise InvalidCursorError
         position: list[str | int] = json.read(payload)
@@ -56,3 +57,8 @@ class CursorCodec:
     def _sign(self, question: str, payload: bytes) -> bytes:
         asked = hashlib.sha256(question.encode()).digest()
         return hmac.digest(self._key, asked + payload, "sha256")[:_SIGNATURE_BYTES]
+
+
+def _text(raw: bytes) -> str:
+    """base64 in unreserved URL characters, without padding."""
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -17,10 +17,19 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 JsonValue = Any
 """A value as `read` returns it: None, bool, int, float, str, list, dict."""
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# An unterminated string matches too: looking for its end again from each quote took minutes.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
-_encoder = msgspec.json.Encoder()
+
+def _plain(value: object) -> object:
+    """What the encoder can't take by itself: subclasses of int, such as BSON's 64-bit integer."""
+    if isinstance(value, int):
+        return int(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
 
 
 class MalformedJsonError(ValueError):

@@ -1,7 +1,7 @@
 """Base classes and shared field types of the contract's schemas."""
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from inventory_api.kit.text import CANONICAL_MAX, canonical
 MAX_ID = 2**53 - 1
 """Largest id: what every JSON client, JavaScript included, holds exactly."""
 
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]{1,19}")
 EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 MONEY_PATTERN = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,2})?$"
@@ -69,14 +70,18 @@ def _rfc3339(value: object) -> object:
     return value
 
 
-def _with_offset(value: datetime) -> datetime:
+def _in_utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise PydanticCustomError("timezone_aware", "Input should have an offset, such as Z")
-    return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("datetime_range", "Input should be a time in UTC") from error
 
 
 def _iso_date(value: object) -> object:
-    if not isinstance(value, str) or len(value) != 10:
+    # Digits alone would be taken for seconds since 1970.
+    if not isinstance(value, str) or not _ISO_DATE.fullmatch(value):
         raise PydanticCustomError("date_type", "Input should be a date, such as 2026-12-31")
     return value
 
@@ -119,7 +124,7 @@ UtcTime = Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-
 Rfc3339Time = Annotated[
     datetime,
     BeforeValidator(_rfc3339),
-    AfterValidator(_with_offset),
+    AfterValidator(_in_utc),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 IsoDate = Annotated[

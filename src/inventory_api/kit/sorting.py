@@ -77,5 +77,7 @@ class Listing:
 
     def count(self, conditions: Sequence[ColumnElement[bool]]) -> Select[int]:
         """The number of all rows that match."""
-        matching = self._rows.where(*conditions).with_only_columns(func.count())
-        return matching.order_by(None)
+        # The columns go, their table stays: without it a list with no filter would count to 1.
+        return self._rows.where(*conditions).with_only_columns(
+            func.count(), maintain_column_froms=True
+        )
