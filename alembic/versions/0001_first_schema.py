@@ -178,9 +178,13 @@ def _create_tables() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("updated_at", types.UtcDateTime(), nullable=False),
-        sa.CheckConstraint("cost_price >= 0", name="ck_products_cost_price_not_negative"),
-        sa.CheckConstraint("reorder_level >= 0", name="ck_products_reorder_level_not_negative"),
-        sa.CheckConstraint("selling_price >= 0", name="ck_products_selling_price_not_negative"),
+        sa.CheckConstraint("cost_price >= 0", name=op.f("ck_products_cost_price_not_negative")),
+        sa.CheckConstraint(
+            "reorder_level >= 0", name=op.f("ck_products_reorder_level_not_negative")
+        ),
+        sa.CheckConstraint(
+            "selling_price >= 0", name=op.f("ck_products_selling_price_not_negative")
+        ),
         sa.ForeignKeyConstraint(
             ["category_id"], ["categories.id"], name="fk_products_category_id_categories"
         ),
@@ -241,7 +245,8 @@ def _create_tables() -> None:
         sa.Column("on_hand", sa.BigInteger(), nullable=False),
         sa.Column("reserved", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "reserved >= 0 AND reserved <= on_hand", name="ck_stock_levels_reserved_within_on_hand"
+            "reserved >= 0 AND reserved <= on_hand",
+            name=op.f("ck_stock_levels_reserved_within_on_hand"),
         ),
         sa.ForeignKeyConstraint(
             ["location_id"], ["locations.id"], name="fk_stock_levels_location_id_locations"
@@ -294,7 +299,8 @@ def _create_tables() -> None:
         sa.Column("reserved", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "reserved >= 0 AND reserved <= on_hand", name="ck_stock_totals_reserved_within_on_hand"
+            "reserved >= 0 AND reserved <= on_hand",
+            name=op.f("ck_stock_totals_reserved_within_on_hand"),
         ),
         sa.ForeignKeyConstraint(
             ["product_id"], ["products.id"], name="fk_stock_totals_product_id_products"

@@ -6,10 +6,11 @@ Exit codes: 0 done; 1 it could not be done, or drift was found; 2 wrong usage or
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -62,6 +63,10 @@ class CommandFailedError(Exception):
     """The command could not do its work; the message is for the user."""
 
 
+_FOR_THE_USER = (EmbeddedStoreError, SettingsError)
+"""What can fail at start-up with a message that says all."""
+
+
 def main() -> None:
     """Run a command; what a user can cause ends in one sentence, not in a traceback."""
     try:
@@ -72,12 +77,18 @@ def main() -> None:
         _die(str(error), 1)
     except AppError as error:
         _die(error.detail, 1)
-    except exc.OperationalError as error:
-        _die(f"The SQL database can't be used: {error.orig}.", 1)
-    except exc.ProgrammingError as error:
-        _die(f"The schema is not as expected (run `inventory-api migrate`): {error.orig}.", 1)
+    except exc.DBAPIError as error:
+        _die(_sql_sentence(error), 1)
     except PyMongoError as error:
         _die(f"MongoDB can't be used: {error}.", 1)
+    except OSError as error:
+        _die(f"{error}.", 1)
+
+
+def _sql_sentence(error: exc.DBAPIError) -> str:
+    if isinstance(error, exc.ProgrammingError) or "no such" in str(error.orig):
+        return f"The schema is not as expected (run `inventory-api migrate`): {error.orig}."
+    return f"The SQL database can't be used: {error.orig}."
 
 
 def _die(sentence: str, code: int) -> None:
@@ -129,12 +140,17 @@ def serve(
         )
         return
     application = create_app(settings)
+    state = application.state
     logging.getLogger("uvicorn.error").addFilter(
-        lambda record: not isinstance(application.state.startup_error, EmbeddedStoreError)
+        lambda record: not isinstance(state.startup_error, _FOR_THE_USER)
     )
-    uvicorn.run(application, **options)
-    if isinstance(application.state.startup_error, EmbeddedStoreError):
-        raise application.state.startup_error
+    server = uvicorn.Server(uvicorn.Config(application, **options))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if isinstance(state.startup_error, _FOR_THE_USER):
+        raise state.startup_error
+    if not server.started:
+        raise CommandFailedError("The server did not start; its log says why.")
 
 
 def _worker_app() -> Any:
@@ -235,9 +251,9 @@ def openapi(
     """Write the contract, or check that the committed one is what the code says."""
     text = contract.to_yaml(create_app(Settings.model_construct()).openapi())
     if not check:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         console.print(f"Written to {file}.", highlight=False)
-    elif not file.exists() or file.read_text() != text:
+    elif not file.exists() or file.read_text(encoding="utf-8") != text:
         raise CommandFailedError(f"{file} is not what the code says: run `inventory-api openapi`.")
 
 
@@ -258,12 +274,13 @@ def relay(data_dir: DataDir = None) -> None:
                     ) from error
             database = await stack.enter_async_context(_database(settings))
             mongo = await stack.enter_async_context(_mongo(settings))
-            await Relay(database, mongo).run()
+            carrier = Relay(database, mongo)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, carrier.stop)
+            await carrier.run()
 
-    try:
-        asyncio.run(run())
-    except KeyboardInterrupt:
-        console.print("Stopped.")
+    asyncio.run(run())
+    console.print("Stopped.")
 
 
 @app.command(name="reconcile")

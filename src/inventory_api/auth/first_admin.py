@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
+from inventory_api.auth.errors import EmailTaken, UsernameTaken
 from inventory_api.auth.passwords import Passwords
 from inventory_api.auth.repository import AccountReads, UserRepository
 from inventory_api.kit.text import canonical
@@ -11,6 +12,7 @@ from inventory_api.stores.sql import Database, run_unit
 
 USERNAME = "admin"
 EMAIL = "admin@inventory.example"
+_OTHER_EMAIL = "admin-{}@inventory.example"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,15 @@ async def ensure_first_admin(database: Database, passwords: Passwords) -> FirstA
     Returns:
         The new account, whose password is known only now; None when there was one.
     """
-    if await AccountReads(database.reads).active_admins():
-        return None
     password = secrets.token_urlsafe(15)
-    await add_admin(database, passwords, username=USERNAME, email=EMAIL, password=password)
-    return FirstAdmin(EMAIL, password)
+    username, email = USERNAME, EMAIL
+    while not await AccountReads(database.reads).active_admins():
+        try:
+            await add_admin(database, passwords, username=username, email=email, password=password)
+        except (UsernameTaken, EmailTaken):
+            # By another start at this moment, or by somebody who is no active administrator.
+            suffix = secrets.token_hex(3)
+            username, email = f"{USERNAME}-{suffix}", _OTHER_EMAIL.format(suffix)
+        else:
+            return FirstAdmin(email, password)
+    return None

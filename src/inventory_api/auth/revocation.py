@@ -76,16 +76,19 @@ class DenyList:
         now = utc_now()
         since = now - timedelta(seconds=LATELY_SECONDS if trusted else self._life)
         ended = await self._reads.revoked_since(since)
-        await self._redis.run(lambda client: self._write(client, ended, now))
-        self._trusted_at_failures = failures
+        await self._redis.run(lambda client: self._write(client, ended, now, whole=not trusted))
+        if not trusted:
+            self._trusted_at_failures = failures
 
-    async def _write(self, client: Redis, ended: list[tuple[str, datetime]], now: datetime) -> None:
+    async def _write(
+        self, client: Redis, ended: list[tuple[str, datetime]], now: datetime, *, whole: bool
+    ) -> None:
         async with client.pipeline(transaction=True) as pipe:
             for sid, revoked_at in ended:
                 left = self._life - int((now - revoked_at).total_seconds())
                 if left > 0:
                     pipe.set(_key(sid), "1", ex=left)
-            if self._trusted_at_failures != self._redis.failures:
+            if whole:
                 pipe.set(MARKER, "1")
             if pipe.command_stack:
                 await pipe.execute()

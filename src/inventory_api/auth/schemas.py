@@ -2,8 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from inventory_api.kit.schemas import (
     EMAIL_PATTERN,
@@ -17,13 +16,6 @@ from inventory_api.kit.schemas import (
 from inventory_api.models import Role
 
 PASSWORD_MIN, PASSWORD_MAX = 15, 128
-
-
-def _bcrypt_can_hash(password: str) -> str:
-    if len(password.encode()) > 1_024:
-        raise PydanticCustomError("string_too_long", "Input is too long in UTF-8")
-    return password
-
 
 Username = Annotated[
     str,
@@ -52,7 +44,6 @@ NewPassword = Annotated[
         description="Any characters; length is what counts.",
         examples=["a long enough sentence"],
     ),
-    AfterValidator(_bcrypt_can_hash),
 ]
 
 

@@ -51,7 +51,8 @@ def require_match(if_match: str | None, version: int) -> None:
         raise PreconditionFailed(headers={"ETag": etag(version)})
 
 
-def _is_current(if_none_match: str | None, current: str) -> bool:
+def is_current(if_none_match: str | None, current: str) -> bool:
+    """Whether the client holds the current state already: If-None-Match compares weakly."""
     if if_none_match is None:
         return False
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
@@ -69,7 +70,7 @@ def resource(
 ) -> Response:
     """A single resource with its ETag, or 304 when the client has it already."""
     all_headers = {"ETag": current, **(headers or {})}
-    if _is_current(if_none_match, current):
+    if is_current(if_none_match, current):
         return Response(status_code=304, headers=all_headers)
     if location is not None:
         all_headers["Location"] = location

@@ -1,13 +1,13 @@
 """The contract and its explorer, served by ourselves: no CDN, no inline script."""
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 
 from inventory_api.http import openapi
-from inventory_api.http.conditional import IfNoneMatch
+from inventory_api.http.conditional import IfNoneMatch, is_current
 from inventory_api.http.openapi import Responses, problems
 from inventory_api.http.route import new_router
 from inventory_api.kit import json
@@ -34,10 +34,21 @@ def _asset(name: str) -> bytes:
     return (_FOLDER / name).read_bytes()
 
 
-def _contract(body: bytes, media_type: str, if_none_match: str | None) -> Response:
+@lru_cache(maxsize=1)
+def _contracts(app: FastAPI) -> dict[str, bytes]:
+    """Media type → the contract in it; writing the YAML holds the event loop for 60 ms."""
+    document = app.openapi()
+    return {
+        "application/json": json.write(document),
+        "application/yaml": openapi.to_yaml(document).encode(),
+    }
+
+
+def _contract(request: Request, media_type: str, if_none_match: str | None) -> Response:
+    body = _contracts(request.app)[media_type]
     tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if if_none_match is not None and tag in if_none_match:
+    if is_current(if_none_match, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type=media_type)
 
@@ -55,7 +66,7 @@ def _contract(body: bytes, media_type: str, if_none_match: str | None) -> Respon
 )
 async def get_contract_json(request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """This description, for tools that read JSON."""
-    return _contract(json.write(request.app.openapi()), "application/json", if_none_match)
+    return _contract(request, "application/json", if_none_match)
 
 
 @router.get(
@@ -72,8 +83,7 @@ async def get_contract_json(request: Request, if_none_match: IfNoneMatch = None)
 )
 async def get_contract_yaml(request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """This description, as it is committed."""
-    text = openapi.to_yaml(request.app.openapi())
-    return _contract(text.encode(), "application/yaml", if_none_match)
+    return _contract(request, "application/yaml", if_none_match)
 
 
 @router.get("/docs", include_in_schema=False)

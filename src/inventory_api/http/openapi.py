@@ -14,6 +14,8 @@ from inventory_api.http import openapi_components as components
 from inventory_api.http.problems import Problem, ValidationProblem
 from inventory_api.http.route import media_types
 
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+
 Schema = dict[str, Any]
 Responses = dict[int | str, dict[str, Any]]
 
@@ -157,11 +159,14 @@ def _clean_parameter(parameter: Schema) -> None:
 
 def _clean_schema(schema: Schema) -> None:
     for part in _subschemas(schema):
+        _fold_null(part)
         part.pop("title", None)
+        for bound in _BOUNDS & part.keys():
+            # FastAPI's own model of the document makes every bound a float.
+            part[bound] = int(part[bound]) if part[bound] == int(part[bound]) else part[bound]
         if "$ref" in part:
             part.pop("description", None)
             part.pop("examples", None)
-        _fold_null(part)
 
 
 def _fold_null(schema: Schema) -> None:

@@ -23,6 +23,11 @@ from inventory_api.stores import sql
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+FLAWS_MAX = 100
+"""Most members that one answer names: each costs more bytes than it takes to send it."""
+
+# RFC 3986: what a path, and a fragment, may hold unescaped (sub-delims, ":", "@" and unreserved).
+_PATH_SAFE = "/!$&'()*+,;=:@-._~"
 
 
 class Problem(BaseModel):
@@ -87,7 +92,7 @@ def problem_response(
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": quote(request.scope["path"], safe="/!$&'()*+,;=:@-._~"),
+        "instance": quote(request.scope["path"], safe=_PATH_SAFE),
         "code": code,
         "request_id": log.request_id.get(),
     }
@@ -97,7 +102,10 @@ def problem_response(
         ]
     document.update(extensions or {})
     return Response(
-        json.write(document), status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+        json.write(document),
+        status_code=status,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+        media_type=MEDIA_TYPE,
     )
 
 
@@ -118,14 +126,15 @@ def _pointer(location: Sequence[int | str]) -> str:
     """RFC 6901, as a URI fragment: members of the body stand alone, other places by their name."""
     head, *rest = location or ("body",)
     parts = list(rest) if head == "body" else [head, *rest]
-    return "#" + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    tokens = (str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return "#" + quote("".join(f"/{token}" for token in tokens), safe=_PATH_SAFE)
 
 
 def flaws_of(error: RequestValidationError) -> list[Flaw]:
-    """What Pydantic found, without the input: it may hold a password."""
+    """The first of what Pydantic found, without the input: it may hold a password."""
     return [
         Flaw(pointer=_pointer(flaw["loc"]), detail=flaw["msg"], code=flaw["type"])
-        for flaw in error.errors()
+        for flaw in error.errors()[:FLAWS_MAX]
     ]
 
 
@@ -151,14 +160,31 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_allowed_methods(request))
-    title = _TITLES.get(error.status_code, "Error")
-    detail = error.detail if error.status_code == 400 else title + "."
+    detail = error.detail if error.status_code == 400 else None
+    code = getattr(error, "code", None)
+    return _from_status(request, error.status_code, code=code, detail=detail, headers=headers)
+
+
+def from_plain_text(request: Request, status: int) -> Response:
+    """In place of a refusal that the framework wrote itself."""
+    return _from_status(request, status)
+
+
+def _from_status(
+    request: Request,
+    status: int,
+    *,
+    code: str | None = None,
+    detail: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    title = _TITLES.get(status, "Error")
     return problem_response(
         request,
-        status=error.status_code,
-        code=getattr(error, "code", None) or _CODES.get(error.status_code, "error"),
+        status=status,
+        code=code or _CODES.get(status, "error"),
         title=title,
-        detail=detail,
+        detail=detail or f"{title}.",
         headers=headers,
     )
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -46,6 +46,12 @@ def _decimal(value: object) -> Decimal:
             "money", "Money has at most ten digits before the point and two behind it"
         )
     return Decimal(value).quantize(_CENT)
+
+
+def _as_decimal_text(schema: dict[str, Any]) -> None:
+    """The same schema in both directions; Pydantic's own would take numbers, too."""
+    schema.pop("anyOf", None)
+    schema.update(type="string", format="decimal", pattern=MONEY_PATTERN)
 
 
 def _whole_number(value: object) -> object:
@@ -106,15 +112,8 @@ def _key_fits(value: str) -> str:
 Money = Annotated[
     Decimal,
     BeforeValidator(_decimal),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "format": "decimal",
-            "pattern": MONEY_PATTERN,
-            "description": "Decimal string with at most two decimals, in the service's currency.",
-            "examples": ["12.50"],
-        }
-    ),
+    # Not WithJsonSchema, which would drop the descriptions of the fields that use this type.
+    Field(json_schema_extra=_as_decimal_text),
 ]
 """An amount of at least zero, below ten thousand million; DECIMAL(12,2) in SQL."""
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bson import encode
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from inventory_api.kit import json
 from inventory_api.kit.clock import utc_now
@@ -22,10 +23,15 @@ from inventory_api.stores.mongo import MongoDocument
 _DUPLICATE_KEY = 11000
 _PLACEHOLDER_VERSION = -1
 _TERM_MAX = 200
+_BYTES_MAX = 16 * 1024 * 1024
+
+
+Write = UpdateOne | ReplaceOne[MongoDocument]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
+    product_id: int
     version: int
     deleted: bool
 
@@ -47,7 +53,18 @@ def _spec_terms(specifications: Mapping[str, Any]) -> list[str]:
 
 
 def document_of(claim: Claim) -> MongoDocument:
-    """The document that a claimed state stands for; a tombstone for a deleted product."""
+    """The document that a claimed state stands for; a tombstone for a deleted product.
+
+    Raises:
+        Exception: of whatever class, the state can't be stored: it is at fault, not a store.
+    """
+    document = _document_of(claim)
+    if len(encode(document)) > _BYTES_MAX:
+        raise DocumentTooLarge(f"larger than {_BYTES_MAX} bytes")
+    return document
+
+
+def _document_of(claim: Claim) -> MongoDocument:
     if claim.operation is SyncOperation.DELETE:
         return {
             "_id": claim.product_id,
@@ -63,19 +80,22 @@ def document_of(claim: Claim) -> MongoDocument:
         "name": claim.name,
         "version": claim.version,
         "deleted": False,
-        **metadata,
+        **metadata_of(metadata),
         "spec_terms": _spec_terms(metadata["specifications"]),
     }
 
 
 async def apply(
     collection: AsyncCollection[MongoDocument], documents: Sequence[MongoDocument]
-) -> None:
+) -> dict[int, str]:
     """Store each document unless its stored version is as new or newer.
 
     In two steps: a placeholder where there is none, then the guarded replacement. One guarded
     upsert would not do: it answers a newer document and a lost race alike with error 11000, and
     the embedded server reports neither.
+
+    Returns:
+        Index in `documents` → why the server refused it; the others are stored.
     """
     placeholders = [
         UpdateOne(
@@ -91,19 +111,28 @@ async def apply(
         )
         for document in documents
     ]
+    replacements = [
+        ReplaceOne({"_id": document["_id"], "version": {"$lt": document["version"]}}, document)
+        for document in documents
+    ]
+    refused = await _write(collection, placeholders)
+    # Another relay made the same placeholder at the same moment: it is there, which is all.
+    refused = {index: flaw for index, flaw in refused.items() if flaw["code"] != _DUPLICATE_KEY}
+    refused |= await _write(collection, replacements)
+    return {index: str(flaw["errmsg"]) for index, flaw in refused.items()}
+
+
+async def _write(
+    collection: AsyncCollection[MongoDocument], requests: Sequence[Write]
+) -> dict[int, Mapping[str, Any]]:
+    """Carry out each write whatever becomes of the others. Returns: index → the server's error."""
     try:
-        await collection.bulk_write(placeholders, ordered=False)
+        await collection.bulk_write(requests, ordered=False)
     except BulkWriteError as error:
-        # Another relay made the same placeholder at the same moment: it is there, which is all.
-        if any(flaw["code"] != _DUPLICATE_KEY for flaw in error.details["writeErrors"]):
-            raise
-    await collection.bulk_write(
-        [
-            ReplaceOne({"_id": document["_id"], "version": {"$lt": document["version"]}}, document)
-            for document in documents
-        ],
-        ordered=False,
-    )
+        if doubts := error.details.get("writeConcernErrors"):
+            return dict.fromkeys(range(len(requests)), doubts[0])
+        return {flaw["index"]: flaw for flaw in error.details["writeErrors"]}
+    return {}
 
 
 async def fetch(
@@ -116,8 +145,8 @@ async def fetch(
     return {document["_id"]: document async for document in found}
 
 
-def metadata_of(document: MongoDocument) -> dict[str, Any]:
-    """What the API shows of a document."""
+def metadata_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata's members, and no others, with their defaults."""
     return {name: document.get(name, default) for name, default in EMPTY.items()}
 
 
@@ -135,15 +164,16 @@ async def find_by_specification(
     return [document["_id"] async for document in found]
 
 
+def _stored_version(document: MongoDocument) -> StoredVersion:
+    return StoredVersion(document["_id"], document["version"], document.get("deleted", False))
+
+
 async def versions(
     collection: AsyncCollection[MongoDocument], product_ids: Sequence[int]
 ) -> dict[int, StoredVersion]:
     """What is stored for these products."""
     found = collection.find({"_id": {"$in": list(product_ids)}}, {"version": 1, "deleted": 1})
-    return {
-        document["_id"]: StoredVersion(document["version"], document.get("deleted", False))
-        async for document in found
-    }
+    return {document["_id"]: _stored_version(document) async for document in found}
 
 
 async def scan(
@@ -155,10 +185,7 @@ async def scan(
         .sort("product_id", 1)
         .limit(limit)
     )
-    return {
-        document["_id"]: StoredVersion(document["version"], document.get("deleted", False))
-        async for document in found
-    }
+    return {document["_id"]: _stored_version(document) async for document in found}
 
 
 async def purge(

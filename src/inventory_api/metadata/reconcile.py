@@ -4,12 +4,13 @@ Reads only, unless asked to fix; a fix never writes MongoDB itself but makes row
 safe beside a running service and twice the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, func, select
+import pymongo
+from sqlalchemy import Row, exc, func, select
 
 from inventory_api.metadata import documents
 from inventory_api.metadata.documents import StoredVersion
@@ -19,6 +20,8 @@ from inventory_api.stores.mongo import Mongo
 from inventory_api.stores.sql import Database, WriteSession, run_unit
 
 STEP = 1_000
+STEP_SECONDS = 30.0
+"""How long reading the documents of one step may take."""
 
 _ROWS = select(
     ProductSync.product_id,
@@ -75,7 +78,8 @@ async def reconcile(
             _ROWS.where(ProductSync.product_id > after).order_by(ProductSync.product_id).limit(STEP)
         )
         # Documents are scanned by themselves too, or one behind the last row would be missed.
-        stored = await documents.scan(mongo.collection(), after, STEP)
+        with pymongo.timeout(STEP_SECONDS):
+            stored = await documents.scan(mongo.collection(), after, STEP)
         if not rows and not stored:
             break
         ends = [row.product_id for row in rows[-1:] if len(rows) == STEP]
@@ -105,23 +109,28 @@ async def _compare(
     suspects += [key for key in stored if key not in rows]
     if not suspects:
         return
-    # The two stores were not read at one moment: look again at what seems to differ.
-    fresh = {
-        row.product_id: row
-        for row in await database.reads.all(_ROWS.where(ProductSync.product_id.in_(suspects)))
-    }
-    documents_now = await documents.versions(mongo.collection(), suspects)
+    # The two stores were not read at one moment: look again at what seems to differ, and at the
+    # rows on both sides of the documents. One that moved meanwhile is being carried.
+    before = await _rows(database, suspects)
+    with pymongo.timeout(STEP_SECONDS):
+        documents_now = await documents.versions(mongo.collection(), suspects)
+    after = await _rows(database, suspects)
     for product_id in suspects:
-        row, document = fresh.get(product_id), documents_now.get(product_id)
+        row, document = after.get(product_id), documents_now.get(product_id)
         verdict = _verdict(row, document)
-        if verdict == "pending":
+        if verdict is None:
+            continue
+        moved = row != before.get(product_id)
+        if moved or verdict == "pending" or (fix and not await _fix(database, row, document)):
             drift.pending += 1
-        elif verdict is not None:
-            getattr(drift, verdict).append(product_id)
-            if fix:
-                drift.fixed += await run_unit(
-                    database, partial(_requeue, product_id=product_id, row=row, document=document)
-                )
+            continue
+        getattr(drift, verdict).append(product_id)
+        drift.fixed += fix
+
+
+async def _rows(database: Database, product_ids: Sequence[int]) -> dict[int, Row[Any]]:
+    rows = await database.reads.all(_ROWS.where(ProductSync.product_id.in_(product_ids)))
+    return {row.product_id: row for row in rows}
 
 
 def _verdict(row: Row[Any] | None, document: StoredVersion | None) -> str | None:
@@ -139,18 +148,31 @@ def _verdict(row: Row[Any] | None, document: StoredVersion | None) -> str | None
         return "newer"
     if deleted and not document.deleted:
         return "orphaned"
-    return "stale" if document.version < row.version else None
+    if document.version < row.version:
+        return "stale"
+    return "missing" if document.deleted and not deleted else None
+
+
+async def _fix(database: Database, row: Row[Any] | None, document: StoredVersion | None) -> bool:
+    """Make the row's state pending again, above what the document holds.
+
+    Returns:
+        False when the row has changed since it was compared, so that the relay carries it anyway.
+    """
+    try:
+        return bool(await run_unit(database, partial(_requeue, row=row, document=document)))
+    except exc.IntegrityError:  # another reconciliation has adopted the orphan
+        return False
 
 
 async def _requeue(
-    session: WriteSession, product_id: int, row: Row[Any] | None, document: StoredVersion | None
+    session: WriteSession, row: Row[Any] | None, document: StoredVersion | None
 ) -> int:
-    """Make the row's state pending again, above what the document holds."""
     sync = SyncRepository(session)
     if row is None:
         assert document is not None  # noqa: S101 - one of both was found
-        await sync.adopt_orphan(product_id, document.version)
+        await sync.adopt_orphan(document.product_id, document.version)
         return 1
     if document is not None and document.version >= row.version:
-        return await sync.outbid(product_id, row.version, row.operation, document.version)
-    return await sync.requeue({product_id: row.version})
+        return await sync.outbid(row.product_id, row.version, row.operation, document.version)
+    return await sync.requeue({row.product_id: row.version})

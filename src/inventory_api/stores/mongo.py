@@ -8,10 +8,12 @@ from typing import Any
 from beanie import init_beanie
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from inventory_api import log
 from inventory_api.models.product_document import ProductDocument
+from inventory_api.settings import SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,23 @@ class Mongo:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._connect(), name="mongo-connect")
+        """Begin to connect.
+
+        Raises:
+            SettingsError: the address is none.
+        """
+        try:
+            self._client = AsyncMongoClient(
+                self._uri,
+                timeoutMS=READ_MILLISECONDS,
+                serverSelectionTimeoutMS=READ_MILLISECONDS,
+                connectTimeoutMS=READ_MILLISECONDS,
+                appname="inventory-api",
+            )
+            database = self._client.get_default_database(DEFAULT_DATABASE)
+        except (PyMongoError, ValueError) as error:
+            raise SettingsError(f"MONGODB_URI: {error}.") from error
+        self._task = asyncio.create_task(self._connect(database), name="mongo-connect")
 
     async def close(self) -> None:
         if self._task is not None:
@@ -84,19 +102,10 @@ class Mongo:
             return False
         return True
 
-    async def _connect(self) -> None:
+    async def _connect(self, database: AsyncDatabase[MongoDocument]) -> None:
         delay = 0.1
         while not self._connected:
             try:
-                if self._client is None:
-                    self._client = AsyncMongoClient(
-                        self._uri,
-                        timeoutMS=READ_MILLISECONDS,
-                        serverSelectionTimeoutMS=READ_MILLISECONDS,
-                        connectTimeoutMS=READ_MILLISECONDS,
-                        appname="inventory-api",
-                    )
-                database = self._client.get_default_database(DEFAULT_DATABASE)
                 await init_beanie(database=database, document_models=[ProductDocument])
                 self._connected = True
                 log.event(logger, "mongodb_connected")
