@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from inventory_api.kit import json
 
 MIN_SECRET_BYTES = 32
 _SAMPLE_SECRETS = frozenset({"change-me", "changethis", "secret", "your-secret-key"})
@@ -166,7 +168,12 @@ class Settings(BaseSettings):
     """Every variable of the service. Secrets never show in `repr` or in errors."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=".env",
+        # `MYSQL_URI=` in a compose or .env file means "not set".
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     environment: Environment = Environment.DEVELOPMENT
@@ -176,7 +183,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     currency: str = "USD"
     log_level: Annotated[str, Field(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
-    allowed_hosts: list[str] = ["localhost", "127.0.0.1", "[::1]"]
+    allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
 
     mysql_uri: SecretStr | None = None
     mongodb_uri: SecretStr | None = None
@@ -191,13 +198,22 @@ class Settings(BaseSettings):
     access_token_seconds: Annotated[int, Field(ge=30, le=900)] = 600
     refresh_token_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 604_800
 
-    @field_validator(
-        "mysql_uri", "mongodb_uri", "redis_url", "jwt_secret_key", "cookie_secure", mode="before"
-    )
+    @field_validator("allowed_hosts", mode="before")
     @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        """`MYSQL_URI=` in a compose or .env file means "not set"."""
-        return None if value == "" else value
+    def _json_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.read(value.encode())
+        except (json.MalformedJsonError, UnicodeEncodeError) as error:
+            raise _flaw('should be a JSON list of hosts, such as ["shop.example"]') from error
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        if not value or any("*" in host.removeprefix("*.") for host in value if host != "*"):
+            raise _flaw('should be a list of hosts, such as ["shop.example", "*.shop.example"]')
+        return value
 
     @field_validator("currency")
     @classmethod
@@ -267,10 +283,12 @@ def _check_address(value: SecretStr | None, schemes: set[str], example: str) -> 
     if value is None:
         return None
     try:
-        scheme = urlsplit(value.get_secret_value()).scheme
+        address = urlsplit(value.get_secret_value())
+        if "," not in address.netloc:  # MongoDB takes several hosts
+            _ = address.port
     except ValueError as error:
         raise _flaw("should be a URL") from error
-    if scheme not in schemes:
+    if address.scheme not in schemes or not (address.netloc or address.scheme == "unix"):
         raise _flaw(f"should be a URL that begins with {example}")
     return value
 
@@ -292,8 +310,6 @@ def load_settings(**overrides: object) -> Settings:
         name = "_".join(str(part) for part in first["loc"][:1]).upper()
         reason = str(first["msg"])
         raise SettingsError(f"{name}: {reason}." if name else f"{reason}.") from error
-    except ValueError as error:  # pydantic-settings: a list that is not JSON
-        raise SettingsError(f"{error}.") from error
 
 
 def jwt_secret(settings: Settings) -> bytes:

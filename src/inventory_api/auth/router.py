@@ -104,6 +104,7 @@ async def create_token(
     response_description="Nobody is signed in any more.",
     summary="Log out",
     responses={204: {"headers": components.headers("SetCookie")}, **problems(503)},
+    openapi_extra={"security": [{"cookieAuth": []}, {"bearerAuth": []}, {}]},
 )
 async def log_out(
     request: Request, accounts: AccountServiceDep, context: AuthContextDep, cookies: CookiesDep

@@ -123,7 +123,9 @@ class _PlainDumper(yaml.SafeDumper):
 
 def _clean_operation(operation: Schema, method: str, role: str) -> None:
     operation["x-required-role"] = role
-    operation["security"] = [] if role == "public" else [{"cookieAuth": []}, {"bearerAuth": []}]
+    operation.setdefault(
+        "security", [] if role == "public" else [{"cookieAuth": []}, {"bearerAuth": []}]
+    )
     for parameter in operation.get("parameters", ()):
         _clean_parameter(parameter)
     if body := operation.get("requestBody"):
@@ -131,8 +133,9 @@ def _clean_operation(operation: Schema, method: str, role: str) -> None:
         body["content"] = {media_types(method.upper())[0]: media}
         body.setdefault("description", "The resource as it should be.")
         _clean_schema(media["schema"])
-    if not operation.get("parameters") and "requestBody" not in operation:
-        operation["responses"].pop("422", None)
+    places = {parameter["in"] for parameter in operation.get("parameters", ())}
+    if "requestBody" not in operation and places <= {"header"}:
+        operation["responses"].pop("422", None)  # any text will do as an If-None-Match
     for response in operation["responses"].values():
         if "$ref" in response:
             response.pop("description", None)

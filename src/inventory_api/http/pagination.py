@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Request, Response
-from pydantic import MISSING, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import MISSING, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from inventory_api.kit import json
 from inventory_api.kit.cursor import CURSOR_MAX, CursorCodec, InvalidCursorError
@@ -48,6 +49,15 @@ class PageQuery(BaseModel):
             examples=["Zm9v"],
         ),
     ] = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_nul(cls, value: object) -> object:
+        """No stored text has one, and SQLite's LIKE would take it for the end of the pattern."""
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\x00" in text for text in texts):
+            raise PydanticCustomError("nul", "Input should not contain the character NUL")
+        return value
 
     @property
     def question(self) -> str:

@@ -15,7 +15,7 @@ from inventory_api.kit.clock import utc_now
 from inventory_api.metadata import documents
 from inventory_api.metadata.sync_repository import BATCH, RETENTION_DAYS, Claim, SyncRepository
 from inventory_api.stores.mongo import RELAY_SECONDS, Mongo, MongoDocument, MongoUnavailableError
-from inventory_api.stores.sql import Database, run_unit
+from inventory_api.stores.sql import Database, WriteSession, run_unit
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Relay:
         self._wake.set()
 
     def start(self) -> None:
+        self._stopping = False
         self._task = asyncio.create_task(self.run(), name="metadata-relay")
         self._task.add_done_callback(_report_death)
 
@@ -108,32 +109,35 @@ class Relay:
                 refused = await documents.apply(self._mongo.collection(), batch)
         except (PyMongoError, MongoUnavailableError) as error:
             self._mongo.failed(error)
-            for claim in claims:
-                await self._postpone(claim, error)
+            await self._postpone(claims, error)
             return
         for index, reason in refused.items():
             # What a server keeps refusing is at fault itself.
-            give_up = claims[index].attempts >= REFUSALS_MAX
-            await (self._bury if give_up else self._postpone)(claims[index], WriteError(reason))
+            if claims[index].attempts >= REFUSALS_MAX:
+                await self._bury(claims[index], WriteError(reason))
+            else:
+                await self._postpone([claims[index]], WriteError(reason))
         stored = [claim for index, claim in enumerate(claims) if index not in refused]
         if stored:
             await run_unit(self._database, lambda s: SyncRepository(s).acknowledge(stored))
 
-    async def _postpone(self, claim: Claim, error: Exception) -> None:
+    async def _postpone(self, claims: Sequence[Claim], error: Exception) -> None:
         """For ever, if need be: what a store refuses now it may take later."""
-        exponent = min(claim.attempts, 6)
-        jitter = random.uniform(0.75, 1.0)  # noqa: S311 - spreads retries, keeps no secret
-        seconds = min(0.5 * 2**exponent, BACKOFF_MAX_SECONDS) * jitter
         reason = f"{type(error).__name__}: {error}"
         log.event(
             logger,
             "metadata_postponed",
             logging.WARNING,
-            product_id=claim.product_id,
-            attempts=claim.attempts + 1,
+            product_ids=[claim.product_id for claim in claims],
+            attempts=max(claim.attempts for claim in claims) + 1,
             error=reason[:200],
         )
-        await run_unit(self._database, lambda s: SyncRepository(s).postpone(claim, seconds, reason))
+
+        async def postpone(session: WriteSession) -> None:
+            for claim in claims:
+                await SyncRepository(session).postpone(claim, _delay(claim.attempts), reason)
+
+        await run_unit(self._database, postpone)
 
     async def _bury(self, claim: Claim, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
@@ -161,6 +165,12 @@ class Relay:
         gone = [product_id for product_id in expired if product_id not in young]
         await run_unit(self._database, lambda session: SyncRepository(session).purge(gone))
         log.event(logger, "tombstones_purged", count=len(gone))
+
+
+def _delay(attempts: int) -> float:
+    """Seconds until the next attempt: doubling, and spread so that not all come at once."""
+    longest: float = min(0.5 * 2 ** min(attempts, 16), BACKOFF_MAX_SECONDS)
+    return longest * random.uniform(0.75, 1.0)  # noqa: S311 - spreads retries, keeps no secret
 
 
 def _report_death(task: asyncio.Task[None]) -> None:

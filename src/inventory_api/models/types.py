@@ -34,9 +34,11 @@ class Money(TypeDecorator[Decimal]):
         return dialect.type_descriptor(Numeric(12, 2))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        if value is not None and dialect.name == "sqlite":
-            return int(value.scaleb(2))
-        return value
+        if value is None:
+            return None
+        if value != value.quantize(_CENT):
+            raise ValueError("money has no parts of a cent")  # one would round, the other cut off
+        return int(value.scaleb(2)) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is not None and dialect.name == "sqlite":

@@ -102,10 +102,15 @@ class ProductRepository(Repository[Product]):
     }
 
     async def stored(self, product_id: int) -> StoredProduct | None:
+        """The product, locked: changes to it queue here, where each then reads the one before.
+
+        The version still decides, since another node of a cluster does not see the lock.
+        """
         found = await self.session.execute(
             select(Product, ProductSync.payload, ProductSync.pending)
             .join(ProductSync, ProductSync.product_id == Product.id)
             .where(Product.id == product_id)
+            .with_for_update()
         )
         row = found.one_or_none()
         if row is None:

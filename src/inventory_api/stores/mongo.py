@@ -40,6 +40,7 @@ class Mongo:
         self._uri = uri
         self._client: AsyncMongoClient[MongoDocument] | None = None
         self._connected = False
+        self._closed = False
         self._refused_until = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -63,6 +64,7 @@ class Mongo:
         self._task = asyncio.create_task(self._connect(database), name="mongo-connect")
 
     async def close(self) -> None:
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -104,7 +106,8 @@ class Mongo:
 
     async def _connect(self, database: AsyncDatabase[MongoDocument]) -> None:
         delay = 0.1
-        while not self._connected:
+        # PyMongo now and then swallows a cancellation, so that alone would not end this.
+        while not self._connected and not self._closed:
             try:
                 await init_beanie(database=database, document_models=[ProductDocument])
                 self._connected = True

@@ -1,5 +1,6 @@
 """Redis: short time-outs and a breaker, since every request asks it."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,8 @@ from inventory_api import log
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.2
+CALL_SECONDS = 0.4
+"""For a whole call: connecting anew has a retry of its own within the call's."""
 OPEN_SECONDS = 1.0
 MAX_CONNECTIONS = 50
 
@@ -26,7 +29,10 @@ class RedisUnavailableError(Exception):
 
 
 class RedisStore:
-    """A pool behind a breaker: after a failure nobody asks for `OPEN_SECONDS`."""
+    """A pool behind a breaker: after a failure nobody asks for `OPEN_SECONDS`.
+
+    Then one call tries; the others do without Redis until it has come back with an answer.
+    """
 
     def __init__(self, url: str) -> None:
         pool = BlockingConnectionPool.from_url(
@@ -52,15 +58,21 @@ class RedisStore:
         Raises:
             RedisUnavailableError: it failed, or the last one failed less than a second ago.
         """
-        if time.monotonic() < self._open_until:
+        now = time.monotonic()
+        if now < self._open_until:
             raise RedisUnavailableError("Redis failed a moment ago")
+        if self._open_until:
+            self._open_until = now + OPEN_SECONDS
         try:
-            return await command(self._client)
+            async with asyncio.timeout(CALL_SECONDS):
+                result = await command(self._client)
         except (RedisError, OSError, TimeoutError) as error:
             self.failures += 1
             self._open_until = time.monotonic() + OPEN_SECONDS
             log.event(logger, "redis_failed", logging.WARNING, error=type(error).__name__)
             raise RedisUnavailableError(str(error)) from error
+        self._open_until = 0.0
+        return result
 
     async def ping(self) -> bool:
         try:

@@ -30,7 +30,8 @@ CONNECT_SECONDS = 2
 READ_SECONDS = 2
 LONG_READ_SECONDS = 60
 POOL_SECONDS = 2.0
-LOCK_SECONDS = 2
+LOCK_SECONDS = 1
+"""Below `READ_SECONDS`: else the client cuts the connection before it is told 1205."""
 SQLITE_LOCK_SECONDS = 5
 RERUNS = 3
 
@@ -232,7 +233,14 @@ async def unit_of_work(database: Database) -> AsyncIterator[WriteSession]:
     """One transaction: committed as a whole when the block ends well, else rolled back."""
     async with database.sessions() as session:
         yield session
-        await session.commit()
+        await session.flush()
+        try:
+            await session.commit()
+        except BaseException:
+            # SQLAlchemy takes a failed COMMIT for the end of the transaction and sends no ROLLBACK:
+            # the connection's next user would commit this half as well.
+            await session.invalidate()
+            raise
     for callback in session.after_commit:
         await callback()
 

@@ -13,6 +13,7 @@ from inventory_api.http.openapi import (
     DELETE_RESPONSES,
     GET_RESPONSES,
     LIST_RESPONSES,
+    Responses,
 )
 from inventory_api.http.pagination import page
 from inventory_api.http.route import new_router
@@ -37,6 +38,11 @@ from inventory_api.suppliers.schemas import (
 router = new_router("/suppliers", tags=["suppliers"])
 
 _DEFAULTS = dict.fromkeys(("contact_name", "email", "phone", "address"))
+
+
+def _without_conflict(responses: Responses) -> Responses:
+    """Two suppliers may have the same name, so nothing that is written contradicts another."""
+    return {status: response for status, response in responses.items() if status != 409}
 
 
 def _document(supplier: Any) -> dict[str, Any]:
@@ -85,7 +91,7 @@ async def list_suppliers(
     status_code=201,
     response_description="The supplier.",
     summary="Create a supplier",
-    responses=CREATE_RESPONSES,
+    responses=_without_conflict(CREATE_RESPONSES),
 )
 async def create_supplier(
     actor: CatalogWriter, body: SupplierCreate, suppliers: SupplierRepositoryDep
@@ -125,7 +131,7 @@ async def get_supplier(
     response_model=Supplier,
     response_description="The supplier as it is now.",
     summary="Replace a supplier",
-    responses=CHANGE_RESPONSES,
+    responses=_without_conflict(CHANGE_RESPONSES),
 )
 async def replace_supplier(
     actor: CatalogWriter,
@@ -145,7 +151,7 @@ async def replace_supplier(
     response_model=Supplier,
     response_description="The supplier as it is now.",
     summary="Update a supplier",
-    responses=CHANGE_RESPONSES,
+    responses=_without_conflict(CHANGE_RESPONSES),
 )
 async def update_supplier(
     actor: CatalogWriter,

@@ -1,0 +1,1 @@
+# ruff: noqa: A005 (a folder of tests, never imported as `http`)
