@@ -61,6 +61,26 @@ def pytest_report_header(config: pytest.Config) -> str:
     return "stores: embedded (SQLite, nx-27017, Valkey)"
 
 
+_STORELESS = (
+    "demo/test_catalogue.py",
+    "kit/",
+    "stores/test_embedded.py",
+    "stores/test_stores.py",
+    "test_architecture.py",
+    "test_settings.py",
+)
+"""Tests that no store has a part in, or that bring their own: one run of them is enough."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--stores") != "real":
+        return
+    root = Path(__file__).parent
+    once = [item for item in items if str(item.path.relative_to(root)).startswith(_STORELESS)]
+    config.hook.pytest_deselected(items=once)
+    items[:] = [item for item in items if item not in once]
+
+
 def worker_number() -> int:
     """0 without xdist, else the worker's own: databases and ports are per worker."""
     return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -63,7 +63,7 @@ class CommandFailedError(Exception):
     """The command could not do its work; the message is for the user."""
 
 
-_FOR_THE_USER = (EmbeddedStoreError, SettingsError)
+_FOR_THE_USER = (EmbeddedStoreError, SettingsError, OSError)
 """What can fail at start-up with a message that says all."""
 
 
@@ -145,7 +145,7 @@ def serve(
         lambda record: not isinstance(state.startup_error, _FOR_THE_USER)
     )
     server = uvicorn.Server(uvicorn.Config(application, **options))
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt, SystemExit):  # the latter when it can't start
         server.run()
     if isinstance(state.startup_error, _FOR_THE_USER):
         raise state.startup_error

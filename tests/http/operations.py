@@ -60,6 +60,8 @@ def example(schema: dict[str, Any]) -> Any:
         return {name: example(part) for name, part in schema["properties"].items()}
     if schema.get("enum"):
         return schema["enum"][0]
+    if "items" in schema:
+        return [example(schema["items"])]
     for keyword in ("anyOf", "oneOf", "allOf"):
         if keyword in schema:
             return example(schema[keyword][0])

@@ -86,7 +86,7 @@ class TestTags:
         assert errors_of(caught) == [(("tags",), "tags_unique")]
 
     @pytest.mark.parametrize("tag", ["", "  ", "\u3000", "x" * 51, "ﷺ" * 17, None, 5])
-    def test_422_what_is_no_tag(self, tag: Any) -> None:
+    def test_refuses_what_is_no_tag(self, tag: Any) -> None:
         with pytest.raises(ValidationError) as caught:
             ProductMetadataInput.model_validate({"tags": ["oak", tag]})
         ((place, _),) = errors_of(caught)

@@ -23,8 +23,6 @@ from tests.stores.servers import free_port
 START_SECONDS = 30.0
 COMMAND = [sys.executable, "-m", "inventory_api"]
 
-_LOCAL_STORES = ("TEST_MYSQL", "TEST_MONGODB", "TEST_REDIS")
-
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment with only these settings of the service in it."""
@@ -202,15 +200,16 @@ class Server(Process):
         found = re.search(r"e-mail: +(\S+)\n +password: (\S+)\n", self.output)
         return None if found is None else (found[1], found[2])
 
-    def client(self, account: tuple[str, str] | None = None, **options: object) -> httpx.Client:
+    @contextmanager
+    def client(self, account: tuple[str, str] | None = None) -> Iterator[httpx.Client]:
         """A client, signed in when an account is given."""
-        client = httpx.Client(base_url=self.address, timeout=10, **options)  # type: ignore[arg-type]
-        if account is not None:
-            email, password = account
-            answer = client.post("/token", json={"email": email, "password": password})
-            assert answer.status_code == 200, answer.text
-            client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return client
+        with httpx.Client(base_url=self.address, timeout=10) as client:
+            if account is not None:
+                email, password = account
+                answer = client.post("/token", json={"email": email, "password": password})
+                assert answer.status_code == 200, answer.text
+                client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            yield client
 
 
 @contextmanager

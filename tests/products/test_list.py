@@ -46,6 +46,7 @@ async def walk(client: AsyncClient, **parameters: Any) -> list[dict[str, Any]]:
         assert answer.status_code == 200, answer.text
         page = answer.json()
         items += page["items"]
+        assert len({item["id"] for item in items}) == len(items)
         if page["next_cursor"] is None:
             assert "Link" not in answer.headers
             return items

@@ -57,21 +57,21 @@ async def test_every_sort(
     passing: list[int] = []
     seen: list[int] = []
     left = iter(turns)
-    cursor: dict[str, Any] = {}
+    parameters: dict[str, Any] = {"sort": sort, "limit": limit}
     while True:
-        answer = await admin.get(PRODUCTS, params={"sort": sort, "limit": limit} | cursor)
+        answer = await admin.get(PRODUCTS, params=parameters)
         assert answer.status_code == 200, answer.text
         page = answer.json()
         seen += [item["id"] for item in page["items"]]
+        assert len(seen) == len(set(seen))
         if page["next_cursor"] is None:
             break
-        cursor = {"cursor": page["next_cursor"]}
+        parameters["cursor"] = page["next_cursor"]
         made, deleted = next(left, ([], []))
         passing += [(await create_product(admin, **row))["id"] for row in made]
         for index in deleted:
             if index < len(passing):
                 await _delete(admin, passing.pop(index))
-    assert len(seen) == len(set(seen))
     assert standing <= set(seen)
     for product_id in passing:
         await _delete(admin, product_id)

@@ -412,6 +412,11 @@ class TestFifoPool:
             assert 0.1 <= time.monotonic() - started < 1
         assert await places(engine) == 2
 
+    async def test_is_what_both_engines_have(self, own: Database, short_wait: None) -> None:
+        for engine in (own.read_engine, own.write_engine):
+            assert isinstance(engine.pool, FifoPool)
+            assert await places(engine) == engine.pool.size()
+
     async def test_waits_two_seconds(self) -> None:
         assert sql.POOL_SECONDS == 2
 
@@ -536,7 +541,7 @@ class TestReadSession:
                 " ('Questions', 'Com_begin', 'Com_commit', 'Com_rollback')"
             )
         )
-        return {row[0]: int(row[1]) for row in rows}
+        return {row.Variable_name: int(row.Value) for row in rows}
 
     async def test_first_and_count_of_nothing(self, own: Database) -> None:
         nothing = text("SELECT 7 WHERE 1 = 0")

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pymongo.errors import PyMongoError
 from sqlalchemy import exc
 from sqlalchemy.orm.exc import StaleDataError
@@ -33,27 +33,55 @@ _PATH_SAFE = "/!$&'()*+,;=:@-._~"
 class Problem(BaseModel):
     """What went wrong, in the form of RFC 9457."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    code: str
-    request_id: str | None
+    type: Annotated[
+        str, Field(description="`code` tells problems apart.", examples=["about:blank"])
+    ]
+    title: Annotated[str, Field(description="The sort of problem.", examples=["Not found"])]
+    status: Annotated[int, Field(description="The status of the answer.", examples=[404])]
+    detail: Annotated[
+        str,
+        Field(description="A sentence for people.", examples=["There is nothing at this address."]),
+    ]
+    instance: Annotated[
+        str, Field(description="The path that was asked.", examples=["/api/products/1"])
+    ]
+    code: Annotated[
+        str, Field(description="Stable name of the problem, for programs.", examples=["not_found"])
+    ]
+    request_id: Annotated[
+        str | None,
+        Field(
+            description="Under which the service's log has it.",
+            examples=["4d1c3f0a9b7e4c7d8a52f7e1b2c3d4e5"],
+        ),
+    ]
 
 
 class ValidationFlaw(BaseModel):
     """What is wrong with one member of the request."""
 
-    pointer: str
-    detail: str
-    code: str
+    pointer: Annotated[
+        str,
+        Field(
+            description=(
+                "RFC 6901 pointer into the body as a URI fragment; other places begin with"
+                " `#/query/`, `#/path/` or `#/header/`."
+            ),
+            examples=["#/name"],
+        ),
+    ]
+    detail: Annotated[str, Field(description="A sentence for people.", examples=["Field required"])]
+    code: Annotated[
+        str, Field(description="Stable name of the flaw, for programs.", examples=["missing"])
+    ]
 
 
 class ValidationProblem(Problem):
     """A request whose content can't be accepted, with each member at fault."""
 
-    errors: list[ValidationFlaw]
+    errors: Annotated[
+        list[ValidationFlaw], Field(description=f"The first {FLAWS_MAX} members at fault.")
+    ]
 
 
 _CODES = {

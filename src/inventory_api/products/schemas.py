@@ -4,8 +4,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import MISSING, Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import MISSING, Field
 
 from inventory_api.http.pagination import Page, PageQuery
 from inventory_api.kit.schemas import (
@@ -265,13 +264,6 @@ class ProductQuery(PageQuery):
             pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}:[^\u0000]+$",
         ),
     ] = None
-
-    @field_validator("tag", "sku", "barcode", "q")
-    @classmethod
-    def _no_nul(cls, value: str | None) -> str | None:
-        if value is not None and "\x00" in value:
-            raise PydanticCustomError("nul", "Input should not contain NUL")
-        return value
 
     @property
     def spec_term(self) -> str | None:
