@@ -17,6 +17,8 @@ branch_labels = None
 depends_on = None
 
 _OPTIONS: dict[str, Any] = {
+    # MySQL commits each statement by itself: a run that was killed goes on where it ended.
+    "if_not_exists": True,
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",
@@ -52,7 +54,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in _TABLES:
-        op.drop_table(table)
+        op.drop_table(table, if_exists=True)
 
 
 def _create_tables() -> None:
@@ -100,7 +102,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("product_id", name="pk_product_sync"),
         **_OPTIONS,
     )
-    op.create_index(
+    _create_index(
         "ix_product_sync_pending_dead_next_attempt_at",
         "product_sync",
         ["pending", "dead", "next_attempt_at"],
@@ -120,7 +122,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_suppliers"),
         **_NUMBERED,
     )
-    op.create_index("ix_suppliers_name_key_id", "suppliers", ["name_key", "id"])
+    _create_index("ix_suppliers_name_key_id", "suppliers", ["name_key", "id"])
     op.create_table(
         "users",
         sa.Column("id", types.Id, nullable=False),
@@ -155,8 +157,8 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("sid", name="pk_auth_sessions"),
         **_OPTIONS,
     )
-    op.create_index("ix_auth_sessions_revoked_at", "auth_sessions", ["revoked_at"])
-    op.create_index("ix_auth_sessions_user_id", "auth_sessions", ["user_id"])
+    _create_index("ix_auth_sessions_revoked_at", "auth_sessions", ["revoked_at"])
+    _create_index("ix_auth_sessions_user_id", "auth_sessions", ["user_id"])
     op.create_table(
         "products",
         sa.Column("id", types.Id, nullable=False),
@@ -196,13 +198,13 @@ def _create_tables() -> None:
         sa.UniqueConstraint("sku_key", name="uq_products_sku_key"),
         **_NUMBERED,
     )
-    op.create_index("ix_products_category_id_id", "products", ["category_id", "id"])
-    op.create_index("ix_products_created_at_id", "products", ["created_at", "id"])
-    op.create_index("ix_products_name_key_id", "products", ["name_key", "id"])
-    op.create_index("ix_products_selling_price_id", "products", ["selling_price", "id"])
-    op.create_index("ix_products_status_id", "products", ["status", "id"])
-    op.create_index("ix_products_supplier_id_id", "products", ["supplier_id", "id"])
-    op.create_index("ix_products_updated_at_id", "products", ["updated_at", "id"])
+    _create_index("ix_products_category_id_id", "products", ["category_id", "id"])
+    _create_index("ix_products_created_at_id", "products", ["created_at", "id"])
+    _create_index("ix_products_name_key_id", "products", ["name_key", "id"])
+    _create_index("ix_products_selling_price_id", "products", ["selling_price", "id"])
+    _create_index("ix_products_status_id", "products", ["status", "id"])
+    _create_index("ix_products_supplier_id_id", "products", ["supplier_id", "id"])
+    _create_index("ix_products_updated_at_id", "products", ["updated_at", "id"])
     op.create_table(
         "stock_documents",
         sa.Column("id", types.Id, nullable=False),
@@ -223,7 +225,7 @@ def _create_tables() -> None:
         sa.UniqueConstraint("reverses", name="uq_stock_documents_reverses"),
         **_NUMBERED,
     )
-    op.create_index("ix_stock_documents_kind_id", "stock_documents", ["kind", "id"])
+    _create_index("ix_stock_documents_kind_id", "stock_documents", ["kind", "id"])
     op.create_table(
         "product_tags",
         sa.Column("tag_key", types.Key, nullable=False),
@@ -237,7 +239,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("tag_key", "product_id", name="pk_product_tags"),
         **_OPTIONS,
     )
-    op.create_index("ix_product_tags_product_id", "product_tags", ["product_id"])
+    _create_index("ix_product_tags_product_id", "product_tags", ["product_id"])
     op.create_table(
         "stock_levels",
         sa.Column("product_id", types.Id, autoincrement=False, nullable=False),
@@ -257,7 +259,7 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("product_id", "location_id", name="pk_stock_levels"),
         **_OPTIONS,
     )
-    op.create_index("ix_stock_levels_location_id", "stock_levels", ["location_id"])
+    _create_index("ix_stock_levels_location_id", "stock_levels", ["location_id"])
     op.create_table(
         "stock_movements",
         sa.Column("id", types.Id, nullable=False),
@@ -281,13 +283,13 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_stock_movements"),
         **_NUMBERED,
     )
-    op.create_index("ix_stock_movements_document_id", "stock_movements", ["document_id"])
-    op.create_index(
+    _create_index("ix_stock_movements_document_id", "stock_movements", ["document_id"])
+    _create_index(
         "ix_stock_movements_product_id_location_id_id",
         "stock_movements",
         ["product_id", "location_id", "id"],
     )
-    op.create_index(
+    _create_index(
         "ix_stock_movements_product_id_occurred_at",
         "stock_movements",
         ["product_id", "occurred_at"],
@@ -308,7 +310,13 @@ def _create_tables() -> None:
         sa.PrimaryKeyConstraint("product_id", name="pk_stock_totals"),
         **_OPTIONS,
     )
-    op.create_index("ix_stock_totals_on_hand_product_id", "stock_totals", ["on_hand", "product_id"])
+    _create_index("ix_stock_totals_on_hand_product_id", "stock_totals", ["on_hand", "product_id"])
+
+
+def _create_index(name: str, table: str, columns: list[str]) -> None:
+    there = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
+    if name not in there:
+        op.create_index(name, table, columns)
 
 
 def _name_foreign_keys() -> None:
@@ -341,6 +349,8 @@ def _create_main_location() -> None:
         sa.column("created_at", types.UtcDateTime()),
         sa.column("updated_at", types.UtcDateTime()),
     )
+    if op.get_bind().scalar(sa.select(locations.c.code)) is not None:
+        return
     op.bulk_insert(
         locations,
         [

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inventory_api import api
@@ -55,10 +56,11 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        max_body_size=MAX_BODY_BYTES,
         lifespan=_lifespan,
         middleware=[
             Middleware(RequestContextMiddleware),
+            # Inside of the context: FastAPI would put its own outside, without id and headers.
+            Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES),
             Middleware(TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts),
         ],
     )

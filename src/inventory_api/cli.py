@@ -29,6 +29,7 @@ from inventory_api.auth.first_admin import add_admin, ensure_first_admin
 from inventory_api.auth.passwords import Passwords
 from inventory_api.demo.load import load as load_demo
 from inventory_api.http import openapi as contract
+from inventory_api.http.protocol import BoundedHttpProtocol
 from inventory_api.kit.clock import utc_now
 from inventory_api.kit.errors import AppError
 from inventory_api.metadata.reconcile import Drift, reconcile
@@ -125,6 +126,7 @@ def serve(
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
+        "http": BoundedHttpProtocol,
         "access_log": False,
         "log_config": None,
         "proxy_headers": False,

@@ -105,11 +105,12 @@ class TestPool:
         places = passwords._workers + WAITING_MAX
         running = [asyncio.create_task(passwords.hash(str(number))) for number in range(places)]
         await until(lambda: slow.asked == passwords._workers)
-        for _ in range(3):
-            with pytest.raises(TooManyLogins):
-                await passwords.hash(PASSWORD)
-            with pytest.raises(TooManyLogins):
-                await passwords.verify(PASSWORD, None)
+        async with asyncio.timeout(5):
+            for _ in range(3):
+                with pytest.raises(TooManyLogins):
+                    await passwords.hash(PASSWORD)
+                with pytest.raises(TooManyLogins):
+                    await passwords.verify(PASSWORD, None)
         slow.may_go_on.set()
         assert await asyncio.gather(*running) == [f"hash of {number}" for number in range(places)]
         assert slow.asked == places

@@ -16,6 +16,7 @@ class TestCanonical:
             ("ＡＢＣ１", "abc1"),
             ("ΣΑΣ", "σας"),
             ("K", "k"),
+            ("ß\u0301", "sś"),
         ],
     )
     def test_the_same(self, one: str, other: str) -> None:

@@ -13,7 +13,7 @@ from inventory_api.metadata.reconcile import Drift
 from inventory_api.metadata.sync_repository import Claim
 from inventory_api.models import SyncOperation
 from tests.factories import create_product
-from tests.metadata.conftest import Sync, delete_product, patch_metadata
+from tests.metadata.sync import Sync, delete_product, patch_metadata
 
 
 async def compare(sync: Sync, *, fix: bool = False) -> Drift:

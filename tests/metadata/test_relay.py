@@ -30,7 +30,7 @@ from inventory_api.models import SyncOperation
 from inventory_api.stores import mongo
 from inventory_api.stores.sql import run_unit
 from tests.factories import create_product
-from tests.metadata.conftest import Sync, delete_product, eventually, patch_metadata, seconds_since
+from tests.metadata.sync import Sync, delete_product, eventually, patch_metadata, seconds_since
 
 
 def state(version: int, product_id: int = 1) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from inventory_api.metadata import sync_repository
 from inventory_api.metadata.sync_repository import BATCH, LEASE_SECONDS, Claim, SyncRepository
 from inventory_api.stores.sql import run_unit, unit_of_work
 from tests.factories import create_product, product_body
-from tests.metadata.conftest import Sync, delete_product, patch_metadata
+from tests.metadata.sync import Sync, delete_product, patch_metadata
 
 LEASE = timedelta(seconds=LEASE_SECONDS)
 

@@ -374,24 +374,32 @@ async def places(engine: AsyncEngine) -> int:
 
 
 async def order_of_service(engine: AsyncEngine) -> list[int]:
-    """300 clients arrive one after the other, so most of them while others wait."""
+    """Thirty clients wait; at each moment when a connection is given back, another one arrives."""
     served: list[int] = []
+    clients: list[asyncio.Task[None]] = []
 
     async def client(number: int) -> None:
         async with engine.connect():
             served.append(number)
 
-    clients = []
-    for number in range(300):
-        clients.append(asyncio.create_task(client(number)))
-        await asyncio.sleep(0)
-    await asyncio.gather(*clients)
+    def arrive(*_event: object) -> None:
+        if len(clients) < 60:
+            clients.append(asyncio.create_task(client(len(clients))))
+
+    async with engine.connect(), engine.connect():
+        for _ in range(30):
+            arrive()
+        await asyncio.wait(clients, timeout=0.01)
+        event.listen(engine.sync_engine, "checkin", arrive)
+    while len(served) < len(clients):
+        await asyncio.gather(*clients)
+    assert len(clients) == 60
     return served
 
 
 class TestFifoPool:
     async def test_serves_in_order_of_arrival(self, engine: AsyncEngine) -> None:
-        assert await order_of_service(engine) == list(range(300))
+        assert await order_of_service(engine) == list(range(60))
 
     async def test_sqlalchemys_own_pool_lets_newcomers_overtake(
         self, settings: Settings, database: Database

@@ -39,6 +39,7 @@ class DenyList:
         self._reads = reads
         self._life = access_seconds + LEEWAY_SECONDS
         self._trusted_at_failures = -1
+        self._server = ""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -72,6 +73,9 @@ class DenyList:
     async def repair(self) -> None:
         """Write the sessions that ended lately; all that still matter when trust was lost."""
         failures = self._redis.failures
+        if (server := await self._redis.run(_server_id)) != self._server:
+            # Another server, or the same one restarted: it may lack what its forerunner took.
+            self._server, self._trusted_at_failures = server, -1
         trusted = self._trusted_at_failures == failures
         now = utc_now()
         since = now - timedelta(seconds=LATELY_SECONDS if trusted else self._life)
@@ -104,6 +108,10 @@ class DenyList:
                     logger, "deny_list_repair_failed", logging.DEBUG, error=type(error).__name__
                 )
             await asyncio.sleep(REPAIR_SECONDS)
+
+
+async def _server_id(client: Redis) -> str:
+    return str((await client.info("server"))["run_id"])
 
 
 def _mget(*keys: str) -> Callable[[Redis], Awaitable[list[Any]]]:

@@ -118,14 +118,15 @@ async def log_out(
 
 
 def _session_to_end(request: Request, context: AuthContextDep, cookies: CookiesDep) -> str | None:
-    """The refresh token names the session when the access token has expired."""
-    candidates = [(TokenType.ACCESS, access_token(request, cookies))]
+    """The session that a genuine token names, whether or not it has expired."""
+    token = access_token(request, cookies)
+    candidates = [(TokenType.ACCESS, token), (TokenType.REFRESH, token)]
     if "authorization" not in request.headers:
         candidates.append((TokenType.REFRESH, cookies.read(request, TokenType.REFRESH)))
-    for type_, token in candidates:
-        if token:
+    for type_, text in candidates:
+        if text:
             try:
-                return context.tokens.verify(token, type_).sid
+                return context.tokens.verify(text, type_, expired_too=True).sid
             except InvalidToken:
                 continue
     return None

@@ -5,14 +5,13 @@ from typing import Any, cast
 
 import yaml
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic.json_schema import models_json_schema
 
 from inventory_api.http import openapi_components as components
 from inventory_api.http.problems import Problem, ValidationProblem
-from inventory_api.http.route import media_types
+from inventory_api.http.route import PUBLIC, media_types, required_role
 
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 
@@ -59,15 +58,6 @@ CHANGE_RESPONSES: Responses = {
     **problems(400, 401, 403, 404, 409, 412, 413, 415, 428, 503),
 }
 DELETE_RESPONSES: Responses = problems(401, 403, 404, 409, 412, 428, 503)
-
-
-def required_role(dependant: Dependant) -> str:
-    """The least role that may call an operation, read off its permission dependency."""
-    for dependency in dependant.dependencies:
-        role = getattr(dependency.call, "required_role", None) or required_role(dependency)
-        if role != "public":
-            return cast(str, role)
-    return "public"
 
 
 def build(app: FastAPI) -> Schema:
@@ -124,7 +114,7 @@ class _PlainDumper(yaml.SafeDumper):
 def _clean_operation(operation: Schema, method: str, role: str) -> None:
     operation["x-required-role"] = role
     operation.setdefault(
-        "security", [] if role == "public" else [{"cookieAuth": []}, {"bearerAuth": []}]
+        "security", [] if role == PUBLIC else [{"cookieAuth": []}, {"bearerAuth": []}]
     )
     for parameter in operation.get("parameters", ()):
         _clean_parameter(parameter)

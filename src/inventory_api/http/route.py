@@ -5,14 +5,15 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy import exc
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from inventory_api.kit import json
 from inventory_api.kit.errors import Unavailable, UnsupportedMediaType
@@ -20,6 +21,8 @@ from inventory_api.stores.sql import RERUNS, is_transient
 
 RERUN_SECONDS = 6.0
 """No rerun starts later than this after the request's first attempt."""
+
+PUBLIC = "public"
 
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -47,6 +50,15 @@ def media_types(method: str) -> tuple[str, ...]:
     return (_MERGE_PATCH, _JSON) if method == "PATCH" else (_JSON,)
 
 
+def required_role(dependant: Dependant) -> str:
+    """The least role that may call an operation, read off its permission dependency."""
+    for dependency in dependant.dependencies:
+        role = getattr(dependency.call, "required_role", None) or required_role(dependency)
+        if role != PUBLIC:
+            return cast(str, role)
+    return PUBLIC
+
+
 def refuse_unsupported_media_type(request: Request) -> None:
     """Called behind the permission check, so that 401 and 403 come before 415.
 
@@ -63,20 +75,26 @@ class Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         has_body = self.body_field is not None
+        is_public = required_role(self.dependant) == PUBLIC
 
         async def handle(request: Request) -> Response:
             request = _StrictRequest(request.scope, request.receive)
             if has_body:
                 declared = request.headers.get("content-type", "").split(";")[0].strip().lower()
-                if declared not in media_types(request.method) and await request.body():
+                if declared not in media_types(request.method) and await _has_body(request):
                     request.scope[_UNREADABLE] = True
-            try:
-                return await _run_until_committed(handler, request)
-            except RequestValidationError:
-                refuse_unsupported_media_type(request)  # a public operation has no permission check
-                raise
+                    if is_public:
+                        refuse_unsupported_media_type(request)
+            return await _run_until_committed(handler, request)
 
         return handle
+
+
+async def _has_body(request: Request) -> bool:
+    try:
+        return bool(await request.body())
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The body ended early.") from error
 
 
 def _wants_rerun(error: BaseException) -> bool:

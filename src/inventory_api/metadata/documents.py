@@ -3,6 +3,7 @@
 Only what MongoDB and both stand-in servers do alike is used here (see docs/decisions).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,7 +40,9 @@ class StoredVersion:
 def spec_term(key: str, value: Any) -> str:
     """`key=value` as it is indexed: a number and its text are the same term."""
     text = value if isinstance(value, str) else json.write_text(value)
-    return f"{key}={text}"[:_TERM_MAX]
+    if len(text) > _TERM_MAX:
+        text = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return f"{key}={text}"
 
 
 def _spec_terms(specifications: Mapping[str, Any]) -> list[str]:

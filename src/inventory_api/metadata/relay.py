@@ -85,7 +85,7 @@ class Relay:
 
     async def run_once(self) -> int:
         """One batch. Returns: how many rows were claimed."""
-        if not self._mongo.available:
+        if not self._mongo.connected:
             return 0
         claims = await run_unit(self._database, lambda session: SyncRepository(session).claim())
         if not claims:
@@ -108,7 +108,6 @@ class Relay:
             with pymongo.timeout(RELAY_SECONDS):
                 refused = await documents.apply(self._mongo.collection(), batch)
         except (PyMongoError, MongoUnavailableError) as error:
-            self._mongo.failed(error)
             await self._postpone(claims, error)
             return
         for index, reason in refused.items():
@@ -155,7 +154,7 @@ class Relay:
         expired = await run_unit(
             self._database, lambda session: SyncRepository(session).expired_tombstones()
         )
-        if not expired or not self._mongo.available:
+        if not expired or not self._mongo.connected:
             return
         before = utc_now() - timedelta(days=RETENTION_DAYS)
         collection = self._mongo.collection()

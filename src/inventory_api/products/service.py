@@ -9,6 +9,7 @@ from pydantic import MISSING, ValidationError
 from pymongo.errors import PyMongoError
 from sqlalchemy import Row
 
+from inventory_api.kit import json
 from inventory_api.kit.errors import Flaw
 from inventory_api.kit.text import canonical, search_key
 from inventory_api.metadata import documents
@@ -135,7 +136,8 @@ class ProductService:
         self, stored: StoredProduct, columns: Mapping[str, Any], metadata: dict[str, Any]
     ) -> ProductState:
         product = stored.row
-        metadata_changed = metadata != stored.metadata
+        # As text: Python holds 1, 1.0 and True for equal, and any two orders of members.
+        metadata_changed = json.write(metadata) != json.write(stored.metadata)
         if not await self._products.change(product, columns, touch=metadata_changed):
             return ProductState(product, metadata, stored.pending)
         await self._sync.queue(product.id, product.version, product.name, stored.metadata, metadata)
@@ -232,10 +234,7 @@ class ProductCatalog:
                 ids = await documents.find_by_specification(
                     self._mongo.collection(), query.spec_term or "", after, step
                 )
-            except PyMongoError as error:
-                self._mongo.failed(error)
-                raise MetadataUnavailable from error
-            except MongoUnavailableError as error:
+            except (PyMongoError, MongoUnavailableError) as error:
                 raise MetadataUnavailable from error
             if ids:
                 found += await self._products.page(query, None, limit - len(found), among=ids)
@@ -245,7 +244,7 @@ class ProductCatalog:
         return found[:limit]
 
     async def _metadata(self, wanted: Mapping[int, int]) -> dict[int, Any]:
-        """Metadata by product id: MongoDB's where it is as new as the row, else the durable copy.
+        """Metadata by product id: MongoDB's at the row's version, else the durable copy.
 
         Args:
             wanted: product id → version of its row.
@@ -254,7 +253,7 @@ class ProductCatalog:
         current: dict[int, Any] = {
             product_id: documents.metadata_of(document)
             for product_id, document in found.items()
-            if document["version"] >= wanted[product_id]
+            if document["version"] == wanted[product_id]
         }
         if missing := [product_id for product_id in wanted if product_id not in current]:
             payloads = await self._sync.payloads(missing)
@@ -265,7 +264,7 @@ class ProductCatalog:
         if not product_ids:
             return {}
         try:
-            return await documents.fetch(self._mongo.collection(), product_ids)
+            return await documents.fetch(self._mongo.collection_for_lists(), product_ids)
         except PyMongoError as error:
             self._mongo.failed(error)
         except MongoUnavailableError:

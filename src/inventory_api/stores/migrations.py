@@ -1,5 +1,9 @@
 """Bringing the schema to the head, from any folder: the revisions travel inside the wheel."""
 
+import time
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +11,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from asyncmy.errors import Warning as ServerWarning
+from sqlalchemy import Connection, exc
 
-from inventory_api.stores.sql import Database
+from inventory_api.stores.sql import Database, is_transient
+
+WAIT_SECONDS = 60
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "alembic"
 _IN_THE_CHECKOUT = Path(__file__).resolve().parents[3] / "alembic"
@@ -49,7 +56,46 @@ async def _run(database: Database, action: Any, revision: str) -> None:
     def run(connection: Connection) -> None:
         settings = config()
         settings.attributes["connection"] = connection
-        action(settings, revision)
+        with warnings.catch_warnings():
+            # The server's remarks: it keeps no names of primary keys, and a table is there.
+            warnings.simplefilter("ignore", ServerWarning)
+            action(settings, revision)
 
-    async with database.write_engine.begin() as connection:
+    async with _alone(database), database.write_engine.begin() as connection:
         await connection.run_sync(run)
+
+
+@asynccontextmanager
+async def _alone(database: Database) -> AsyncIterator[None]:
+    """Let one migration run at a time, whoever starts it, wherever.
+
+    SQLite's one writer sees to it. On MySQL, whose DDL ends every transaction, a connection of its
+    own holds an uncommitted row: the unique key makes the next one wait, and the server takes the
+    row back when its owner dies.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the other one took longer than `WAIT_SECONDS`.
+    """
+    if database.is_sqlite:
+        yield
+        return
+    async with database.write_engine.connect() as connection:
+        await connection.exec_driver_sql(
+            "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL,"
+            " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                await connection.exec_driver_sql(
+                    "INSERT INTO alembic_version (version_num) VALUES ('being changed')"
+                )
+                break
+            except exc.OperationalError as error:
+                await connection.rollback()
+                if not is_transient(error) or time.monotonic() > deadline:
+                    raise
+        try:
+            yield
+        finally:
+            await connection.rollback()

@@ -72,6 +72,11 @@ class Mongo:
             await self._client.close()
 
     @property
+    def connected(self) -> bool:
+        """Whether the first connection has stood; the driver mends later ones by itself."""
+        return self._connected
+
+    @property
     def available(self) -> bool:
         return self._connected and time.monotonic() >= self._refused_until
 
@@ -80,14 +85,24 @@ class Mongo:
         if self._task is not None:
             await self._task
 
-    def collection(self) -> AsyncCollection[MongoDocument]:
-        """The documents' collection.
+    def collection_for_lists(self) -> AsyncCollection[MongoDocument]:
+        """The documents' collection, for those who have another way.
 
         Raises:
             MongoUnavailableError: not connected yet, or failed a moment ago.
         """
         if not self.available:
             raise MongoUnavailableError("MongoDB is not available")
+        return self.collection()
+
+    def collection(self) -> AsyncCollection[MongoDocument]:
+        """The documents' collection.
+
+        Raises:
+            MongoUnavailableError: not connected yet.
+        """
+        if not self.connected:
+            raise MongoUnavailableError("MongoDB is not connected")
         return ProductDocument.get_pymongo_collection()
 
     def failed(self, error: Exception) -> None:
@@ -112,7 +127,8 @@ class Mongo:
                 await init_beanie(database=database, document_models=[ProductDocument])
                 self._connected = True
                 log.event(logger, "mongodb_connected")
-            except PyMongoError as error:
-                log.event(logger, "mongodb_unreachable", logging.WARNING, error=str(error)[:200])
+            except Exception as error:
+                # Whatever it is: the task must not end in silence with MongoDB never connected.
+                log.event(logger, "mongodb_unreachable", logging.WARNING, error=repr(error)[:200])
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)

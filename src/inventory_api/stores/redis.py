@@ -45,6 +45,7 @@ class RedisStore:
             decode_responses=True,
         )
         self._client: Redis = Redis(connection_pool=pool)
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
         self._open_until = 0.0
         self.failures = 0
         """Counts every failed call: who trusts what Redis holds looks whether it has changed."""
@@ -58,6 +59,11 @@ class RedisStore:
         Raises:
             RedisUnavailableError: it failed, or the last one failed less than a second ago.
         """
+        # Waiting for a connection is no fault of Redis': it stands before the time-out.
+        async with self._places:
+            return await self._run(command)
+
+    async def _run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         now = time.monotonic()
         if now < self._open_until:
             raise RedisUnavailableError("Redis failed a moment ago")

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ POOL_SECONDS = 2.0
 LOCK_SECONDS = 1
 """Below `READ_SECONDS`: else the client cuts the connection before it is told 1205."""
 SQLITE_LOCK_SECONDS = 5
+DEAD_AT_ONCE = 0.5
+"""A connection that died in the pool says so within this many seconds."""
 RERUNS = 3
 
 Parameters = Mapping[str, Any]
@@ -52,7 +55,8 @@ class FifoPool(AsyncAdaptedQueuePool):
 
     def _do_get(self) -> Any:
         try:
-            await_only(asyncio.wait_for(self._gate.acquire(), POOL_SECONDS))
+            place = self._gate.acquire()
+            await_only(asyncio.wait_for(place, POOL_SECONDS) if self._gate.locked() else place)
         except TimeoutError as error:
             raise exc.TimeoutError("no database connection came free in time") from error
         try:
@@ -87,10 +91,12 @@ class ReadSession:
         self, statement: Executable, parameters: Parameters | None = None
     ) -> Sequence[Row[Any]]:
         """All rows. A connection that died in the pool is replaced once; reads may be repeated."""
+        started = time.monotonic()
         try:
             return await self._all(statement, parameters)
         except exc.DBAPIError as error:
-            if not error.connection_invalidated:
+            # A read that timed out would only hold its place in the pool for as long again.
+            if not error.connection_invalidated or time.monotonic() - started > DEAD_AT_ONCE:
                 raise
             return await self._all(statement, parameters)
 
@@ -118,7 +124,12 @@ class Database:
     def __init__(self, url: URL, *, pool_size: int, read_seconds: int = READ_SECONDS) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"poolclass": FifoPool, "max_overflow": 0}
+        # Parameters hold what users wrote, password hashes included: they stay out of errors.
+        options: dict[str, Any] = {
+            "poolclass": FifoPool,
+            "max_overflow": 0,
+            "hide_parameters": True,
+        }
         if self.is_sqlite:
             # One writer at a time is all that SQLite has: queueing here is fair, its lock is not.
             self.write_engine = create_async_engine(url, pool_size=1, **options)
