@@ -14,7 +14,6 @@ _QUIET = (
     "nx_27017",
     "neosqlite",
     "pymongo",
-    "asyncmy",
     "aiosqlite",
     "alembic",
     "httpx",
@@ -41,6 +40,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.write_text(line)
+
+
+# The driver repeats the server's notes as warnings, such as that a table is there already.
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
 
 
 def configure(level: str) -> None:

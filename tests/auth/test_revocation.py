@@ -432,3 +432,15 @@ class TestRepair:
                 await asyncio.sleep(0.05)
         finally:
             await deny_list.close()
+
+
+class TestClose:
+    @pytest.mark.parametrize("ticks", range(40))
+    async def test_ends_the_task_wherever_it_is(self, deny_list: DenyList, ticks: int) -> None:
+        deny_list.start()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await deny_list.close()
+        assert deny_list._task is not None
+        assert deny_list._task.done()

@@ -69,6 +69,12 @@ class TestRead:
             json.read(body)
         assert len(str(caught.value)) < 100
 
+    def test_counts_values_outside_of_strings(self) -> None:
+        commas = "[{," * 50_000
+        assert json.read(json.write([commas, commas])) == [commas, commas]
+        with pytest.raises(json.MalformedJsonError):
+            json.read(b"[" + b"1," * 50_000 + b"1]")
+
     def test_counts_depth_outside_of_strings(self) -> None:
         assert json.read(b"[" * 32 + b"]" * 32)
         assert json.read(b"[" + b'"[[{",' * 30 + rb'"\"[\\"' + b"]")

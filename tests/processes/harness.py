@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import unquote
 
 import httpx
 
 from inventory_api.settings import Settings
 from inventory_api.stores.embedded import embedded_documents
-from tests.stores.servers import free_port
+from tests.stores.servers import PROJECT, free_port
 
 START_SECONDS = 30.0
 COMMAND = [sys.executable, "-m", "inventory_api"]
@@ -28,7 +30,8 @@ def environment(**variables: str) -> dict[str, str]:
     """This process's environment with only these settings of the service in it."""
     settings = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name.upper() not in settings}
-    return kept | {"PASSWORD_HASH_ROUNDS": "4"} | variables
+    found = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return kept | {"PYTHONPATH": found, "PASSWORD_HASH_ROUNDS": "4"} | variables
 
 
 def variables_of(settings: Settings) -> dict[str, str]:
@@ -108,7 +111,7 @@ class Process:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.stdout_file.open("wb") as out, self.log_file.open("ab") as err:
             self._process = subprocess.Popen(
-                [*COMMAND, *self.arguments],
+                self.command,
                 cwd=self.folder,
                 env=environment(**self.variables),
                 stdin=subprocess.DEVNULL,
@@ -117,6 +120,10 @@ class Process:
                 start_new_session=True,
             )
         return self
+
+    @property
+    def command(self) -> list[str]:
+        return [*COMMAND, *self.arguments]
 
     @property
     def stdout_file(self) -> Path:
@@ -150,6 +157,11 @@ class Process:
     def wait(self, seconds: float) -> int:
         assert self._process is not None
         return self._process.wait(seconds)
+
+    def stop(self, seconds: float = 15) -> None:
+        """Ask it to end, and expect that it does."""
+        self.send(signal.SIGTERM)
+        assert self.wait(seconds) in (0, -signal.SIGTERM), self.log[-2_000:]
 
     def kill(self) -> None:
         """End it as a crash would; nothing if it has ended."""
@@ -218,41 +230,38 @@ def documents_over_tcp(folder: Path) -> Iterator[tuple[int, str]]:
 
     Yields: the port, and the URI that leads past it.
     """
-    started, stop = threading.Event(), asyncio.Event()
-    found: list[tuple[int, str]] = []
-    loop = asyncio.new_event_loop()
+    started: Future[tuple[int, str, Callable[[], object]]] = Future()
 
     async def serve() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
         async with embedded_documents(folder) as uri:
-            path = uri.removeprefix("mongodb://").replace("%2F", "/")
+            path = unquote(uri.removeprefix("mongodb://"))
 
             async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 upstream, downstream = await asyncio.open_unix_connection(path)
                 await asyncio.gather(_pump(reader, downstream), _pump(upstream, writer))
 
             server = await asyncio.start_server(join, "127.0.0.1", free_port())
-            found.append((server.sockets[0].getsockname()[1], uri))
-            started.set()
+            port = server.sockets[0].getsockname()[1]
+            started.set_result((port, uri, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
             server.close()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert started.wait(START_SECONDS)
+    port, uri, stop = started.result(START_SECONDS)
     try:
-        yield found[0]
+        yield port, uri
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        stop()
         thread.join(START_SECONDS)
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(OSError, asyncio.CancelledError):
-        while data := await source.read(65_536):
-            sink.write(data)
-            await sink.drain()
-    sink.close()
+    try:
+        with suppress(OSError):
+            while data := await source.read(65_536):
+                sink.write(data)
+                await sink.drain()
+    finally:
+        sink.close()

@@ -1,6 +1,5 @@
 """What tests of products hold still, and what they watch."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -21,7 +20,7 @@ _recording: ContextVar[list[str] | None] = ContextVar("recording", default=None)
 @pytest.fixture
 def mongo_away(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     """MongoDB refuses every call, for requests and for the relay."""
-    monkeypatch.setattr(app.state.mongo, "_refused_until", math.inf)
+    monkeypatch.setattr(app.state.mongo, "_connected", False)
 
 
 @pytest.fixture

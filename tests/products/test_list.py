@@ -649,7 +649,6 @@ class TestSpecification:
     ) -> None:
         _fail(monkeypatch, app, "find_by_specification")
         _unavailable(await staff.get(PRODUCTS, params={"spec": "material:oak"}))
-        assert not app.state.mongo.available
 
 
 def _refused(answer: Response) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ def written(document: Any) -> str:
 @contextmanager
 def mongodb_away(app: FastAPI) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app.state.mongo, "_refused_until", math.inf)
+        patch.setattr(app.state.mongo, "_connected", False)
         yield
 
 

@@ -28,7 +28,6 @@ from tests.stores.proxy import FaultProxy
 from tests.stores.test_redis import Line
 from tests.stores.unix_proxy import UnixProxy
 
-
 # PyMongo looks for a server every half second and ends the search at the look after its time-out.
 SOON_SECONDS = 1.0 + 0.5 + 0.25
 
@@ -127,9 +126,7 @@ class TestStart:
 
 class TestOutage:
     @pytest.mark.parametrize("mode", ["refuse", "freeze"])
-    async def test_a_read_fails_soon(
-        self, connected: Mongo, line: Line, mode: str
-    ) -> None:
+    async def test_a_read_fails_soon(self, connected: Mongo, line: Line, mode: str) -> None:
         await line.set(mode)
         started = time.monotonic()
         with pytest.raises(PyMongoError):
@@ -151,7 +148,7 @@ class TestOutage:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
 
-    async def test_after_a_failure_nobody_asks_for_a_second(
+    async def test_after_a_failure_no_list_asks_for_a_second(
         self, connected: Mongo, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock: dict[str, Any] = {"now": 1_000.0}
@@ -160,10 +157,10 @@ class TestOutage:
         clock["now"] += RETRY_SECONDS - 0.01
         assert not connected.available
         with pytest.raises(MongoUnavailableError):
-            connected.collection()
+            connected.collection_for_lists()
         clock["now"] += 0.01
         assert connected.available
-        assert await connected.collection().find_one({"_id": -1}) is None
+        assert await connected.collection_for_lists().find_one({"_id": -1}) is None
 
     async def test_a_failure_is_logged_by_its_class(
         self, connected: Mongo, caplog: pytest.LogCaptureFixture

@@ -136,23 +136,14 @@ class TestWorking:
         assert await store.ping() is True
         assert store.failures == 0
 
-    async def test_serves_more_callers_than_it_has_connections(
-        self, call: Calls, monkeypatch: pytest.MonkeyPatch
+    async def test_callers_wait_for_a_connection_rather_than_fail(
+        self, line: Line, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        most = inside = 0
-
-        async def ping(client: Redis) -> bool:
-            nonlocal most, inside
-            inside += 1
-            most = max(most, inside)
-            answer = await client.ping()
-            inside -= 1
-            return bool(answer)
-
-        monkeypatch.setattr(call, "_ping", ping)
-        callers = module.MAX_CONNECTIONS + 10
-        assert await asyncio.gather(*(call() for _ in range(callers))) == [True] * callers
-        assert most > module.MAX_CONNECTIONS
+        monkeypatch.setattr(module, "MAX_CONNECTIONS", 2)
+        store = RedisStore(line.url)
+        assert await asyncio.gather(*(store.ping() for _ in range(6))) == [True] * 6
+        assert store.failures == 0
+        await store.close()
 
 
 class TestOutage:

@@ -46,9 +46,12 @@ class DenyList:
         self._task = asyncio.create_task(self._keep_whole(), name="deny-list")
 
     async def close(self) -> None:
-        if self._task is not None:
+        """Return once the task has ended."""
+        while self._task is not None and not self._task.done():
+            # More than once if need be: on Python 3.11 `wait_for`, which redis-py calls, can lose
+            # a cancellation that comes as it is done.
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=0.1)
 
     async def has(self, sid: str) -> bool | None:
         """Whether the session has ended; None when the list can't tell."""

@@ -24,7 +24,11 @@ class Repository(Generic[ModelT]):
         self.session = session
 
     async def get(self, entity_id: int) -> ModelT | None:
-        return await self.session.get(self.model, entity_id)
+        """The entity, locked: changes to it queue here, and each reads the one before.
+
+        The version still decides, since another node of a cluster does not see the lock.
+        """
+        return await self.session.get(self.model, entity_id, with_for_update=True)
 
     async def add(self, entity: ModelT) -> ModelT:
         """Insert, with both timestamps set; a violated constraint surfaces here."""

@@ -349,7 +349,9 @@ class SyncReads:
     async def payloads(self, product_ids: Sequence[int]) -> dict[int, str]:
         rows = await self._reads.all(
             select(ProductSync.product_id, ProductSync.payload).where(
-                ProductSync.product_id.in_(product_ids)
+                ProductSync.product_id.in_(product_ids),
+                # Deleted since its row was read: its tombstone holds no metadata.
+                ProductSync.operation == SyncOperation.UPSERT,
             )
         )
         return {row.product_id: row.payload for row in rows}

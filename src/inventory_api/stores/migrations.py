@@ -1,7 +1,6 @@
 """Bringing the schema to the head, from any folder: the revisions travel inside the wheel."""
 
 import time
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from asyncmy.errors import Warning as ServerWarning
 from sqlalchemy import Connection, exc
 
 from inventory_api.stores.sql import Database, is_transient
@@ -56,10 +54,7 @@ async def _run(database: Database, action: Any, revision: str) -> None:
     def run(connection: Connection) -> None:
         settings = config()
         settings.attributes["connection"] = connection
-        with warnings.catch_warnings():
-            # The server's remarks: it keeps no names of primary keys, and a table is there.
-            warnings.simplefilter("ignore", ServerWarning)
-            action(settings, revision)
+        action(settings, revision)
 
     async with _alone(database), database.write_engine.begin() as connection:
         await connection.run_sync(run)

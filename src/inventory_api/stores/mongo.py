@@ -18,6 +18,8 @@ from inventory_api.settings import SettingsError
 logger = logging.getLogger(__name__)
 
 READ_MILLISECONDS = 1_000
+SELECTION_MILLISECONDS = 900
+"""PyMongo looks for a server each 500 ms, so 1,000 would now and then be 1,500."""
 RELAY_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 DEFAULT_DATABASE = "inventory"
@@ -54,7 +56,7 @@ class Mongo:
             self._client = AsyncMongoClient(
                 self._uri,
                 timeoutMS=READ_MILLISECONDS,
-                serverSelectionTimeoutMS=READ_MILLISECONDS,
+                serverSelectionTimeoutMS=SELECTION_MILLISECONDS,
                 connectTimeoutMS=READ_MILLISECONDS,
                 appname="inventory-api",
             )

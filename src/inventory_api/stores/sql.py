@@ -55,8 +55,7 @@ class FifoPool(AsyncAdaptedQueuePool):
 
     def _do_get(self) -> Any:
         try:
-            place = self._gate.acquire()
-            await_only(asyncio.wait_for(place, POOL_SECONDS) if self._gate.locked() else place)
+            await_only(self._enter())
         except TimeoutError as error:
             raise exc.TimeoutError("no database connection came free in time") from error
         try:
@@ -64,6 +63,11 @@ class FifoPool(AsyncAdaptedQueuePool):
         except BaseException:
             self._gate.release()
             raise
+
+    async def _enter(self) -> None:
+        # Not `wait_for`, which on Python 3.11 can swallow a cancellation.
+        async with asyncio.timeout(POOL_SECONDS):
+            await self._gate.acquire()
 
     def _do_return_conn(self, record: Any) -> None:
         try:
