@@ -92,22 +92,18 @@ class TestUsage:
     async def test_2_for_what_there_is_not(
         self, tmp_path: Path, arguments: tuple[str, ...]
     ) -> None:
-        done = await asyncio.to_thread(run_command, *arguments, variables={}, cwd=tmp_path)
+        done = await elsewhere({}, tmp_path)(*arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 
     async def test_2_for_a_wrong_setting(self, tmp_path: Path) -> None:
-        done = await asyncio.to_thread(
-            run_command, "migrate", variables={"MYSQL_URI": "mysql://host"}, cwd=tmp_path
-        )
+        done = await elsewhere({"MYSQL_URI": "mysql://host"}, tmp_path)("migrate")
         failed(done, 2, "MYSQL_URI: should name a database")
 
     async def test_1_for_a_database_that_is_away(self, tmp_path: Path) -> None:
         variables = {"MYSQL_URI": f"mysql://root:s3cret@127.0.0.1:{free_port()}/inventory"}
         for arguments in (("migrate",), ("sync", "status")):
-            done = await asyncio.to_thread(
-                run_command, *arguments, variables=variables, cwd=tmp_path
-            )
+            done = await elsewhere(variables, tmp_path)(*arguments)
             failed(done, 1, "The SQL database can't be used")
             assert "s3cret" not in done.stderr
 
@@ -116,7 +112,7 @@ class TestUsage:
         self, tmp_path: Path, empty: dict[str, str], arguments: tuple[str, ...]
     ) -> None:
         failed(
-            await asyncio.to_thread(run_command, *arguments, variables=empty, cwd=tmp_path),
+            await elsewhere(empty, tmp_path)(*arguments),
             1,
             "inventory-api migrate",
         )
@@ -127,19 +123,13 @@ class TestMigrate:
         self, tmp_path: Path, empty: dict[str, str]
     ) -> None:
         for _ in range(2):
-            done = succeeded(
-                await asyncio.to_thread(run_command, "migrate", variables=empty, cwd=tmp_path)
-            )
+            done = succeeded(await elsewhere(empty, tmp_path)("migrate"))
             assert f"at revision {migrations.head()}" in done.stderr
 
     async def test_a_data_folder_is_relative_to_where_the_command_runs(
         self, tmp_path: Path
     ) -> None:
-        succeeded(
-            await asyncio.to_thread(
-                run_command, "migrate", "--data-dir", "shop", variables={}, cwd=tmp_path
-            )
-        )
+        succeeded(await elsewhere({}, tmp_path)("migrate", "--data-dir", "shop"))
         assert (tmp_path / "shop" / "inventory.sqlite3").exists()
 
 
@@ -228,21 +218,13 @@ class TestOpenapi:
         failed(await run("openapi", "--check"), 1, "openapi.yaml is not what the code says")
 
     async def test_is_the_same_whatever_the_settings_are(self, tmp_path: Path) -> None:
-        succeeded(
-            await asyncio.to_thread(run_command, "openapi", "one.yaml", variables={}, cwd=tmp_path)
-        )
+        succeeded(await elsewhere({}, tmp_path)("openapi", "one.yaml"))
         variables = {"CURRENCY": "EUR", "LOG_LEVEL": "nonsense", "LC_ALL": "C", "PYTHONUTF8": "0"}
-        succeeded(
-            await asyncio.to_thread(
-                run_command, "openapi", "two.yaml", variables=variables, cwd=tmp_path
-            )
-        )
+        succeeded(await elsewhere(variables, tmp_path)("openapi", "two.yaml"))
         assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
 
     async def test_1_for_a_place_that_cannot_be_written(self, tmp_path: Path) -> None:
-        done = await asyncio.to_thread(
-            run_command, "openapi", "nowhere/openapi.yaml", variables={}, cwd=tmp_path
-        )
+        done = await elsewhere({}, tmp_path)("openapi", "nowhere/openapi.yaml")
         failed(done, 1, "nowhere/openapi.yaml")
 
 
@@ -279,18 +261,14 @@ class TestReconcile:
 
     async def test_1_when_mongodb_is_away(self, settings: Settings, tmp_path: Path) -> None:
         dead = {"MONGODB_URI": f"mongodb://127.0.0.1:{free_port()}"}
-        done = await asyncio.to_thread(
-            run_command, "reconcile", variables=variables_of(settings) | dead, cwd=tmp_path
-        )
+        done = await elsewhere(variables_of(settings) | dead, tmp_path)("reconcile")
         failed(done, 1, "MongoDB can't be reached.")
 
     async def test_2_for_a_mongodb_address_that_is_none(
         self, settings: Settings, tmp_path: Path
     ) -> None:
         wrong = {"MONGODB_URI": "mongodb://127.0.0.1:99999"}
-        done = await asyncio.to_thread(
-            run_command, "reconcile", variables=variables_of(settings) | wrong, cwd=tmp_path
-        )
+        done = await elsewhere(variables_of(settings) | wrong, tmp_path)("reconcile")
         failed(done, 2, "MONGODB_URI")
 
 
@@ -343,9 +321,7 @@ class TestRelay:
 
     async def test_1_beside_a_running_embedded_server(self, tmp_path: Path) -> None:
         with lock_data_folder(tmp_path / "data"):
-            done = await asyncio.to_thread(
-                run_command, "relay", variables={"DATA_DIR": "data"}, cwd=tmp_path
-            )
+            done = await elsewhere({"DATA_DIR": "data"}, tmp_path)("relay")
         failed(done, 1, "The server on this data folder carries the metadata already.")
 
     async def test_waits_for_stores_that_are_away(self, tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class TestReadiness:
         failure: Any,
     ) -> None:
         monkeypatch.setattr(app.state.database.reads, "_all", failure)
-        answer = await anonymous.get("/health/ready")
+        async with asyncio.timeout(5):
+            answer = await anonymous.get("/health/ready")
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.json() == OK | {"status": "unavailable", "mysql": "unavailable"}
@@ -68,7 +69,8 @@ class TestReadiness:
         failure: Any,
     ) -> None:
         monkeypatch.setattr(getattr(app.state, store), "ping", failure)
-        answer = await anonymous.get("/health/ready")
+        async with asyncio.timeout(5):
+            answer = await anonymous.get("/health/ready")
         assert answer.status_code == 200
         assert answer.json() == OK | {"status": "degraded", member: "unavailable"}
 

@@ -157,7 +157,7 @@ class TestClaim:
             plan = (await connection.exec_driver_sql(explain + sql, values)).mappings().all()
         if on_real_stores:
             assert [row["type"] for row in plan] == ["range"]
-            assert int(plan[0]["rows"]) < 100
+            assert int(plan[0]["rows"]) < 500  # an estimate, of 2,003
         else:
             assert "SEARCH product_sync USING INDEX" in plan[0]["detail"]
 

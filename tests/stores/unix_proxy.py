@@ -63,6 +63,7 @@ class UnixProxy:
         self._connections.discard(connection)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._flowing.wait()
         store_reader, store_writer = await asyncio.open_unix_connection(self._target)
         try:
             await asyncio.gather(

@@ -353,11 +353,12 @@ class TestUpdateSupplier:
         changed = {name: answer.json()[name] for name in ("name", "address", "version")}
         assert changed == {"name": "New", "address": "Old", "version": 2}
 
-    async def test_null_empties_what_may_be_null(self, admin: AsyncClient) -> None:
-        supplier = await create_supplier(admin, address="Old")
-        answer = await admin.patch(path_of(supplier), json={"address": None}, headers=ANY)
+    @pytest.mark.parametrize("member", ["contact_name", "email", "phone", "address"])
+    async def test_null_empties_what_may_be_null(self, admin: AsyncClient, member: str) -> None:
+        supplier = await create_supplier(admin, **{member: "old@nordic.example"})
+        answer = await admin.patch(path_of(supplier), json={member: None}, headers=ANY)
         assert answer.status_code == 200
-        assert answer.json()["address"] is None
+        assert answer.json()[member] is None
 
     @pytest.mark.parametrize("body", [{}, {"name": "Same"}, {"address": None}])
     async def test_nothing_new_changes_nothing(

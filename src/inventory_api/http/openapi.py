@@ -79,8 +79,6 @@ def build(app: FastAPI) -> Schema:
     )
     parts = document["components"]
     schemas = parts["schemas"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
     schemas |= problem_schemas["$defs"]
     parts["schemas"] = dict(sorted(schemas.items()))
     parts["responses"] = components.shared_responses()

@@ -35,6 +35,7 @@ class Relay:
     def __init__(self, database: Database, mongo: Mongo) -> None:
         self._database = database
         self._mongo = mongo
+        self._refused = False
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -70,7 +71,7 @@ class Relay:
                     # One relay there is, and it has just started: leases are a dead one's.
                     await run_unit(self._database, lambda s: SyncRepository(s).clear_leases())
                 cleared = True
-                if await self.run_once() == BATCH:
+                if await self.run_once() == BATCH and not self._refused:
                     continue
                 if time.monotonic() >= purge_at:
                     purge_at = time.monotonic() + PURGE_SECONDS
@@ -85,6 +86,7 @@ class Relay:
 
     async def run_once(self) -> int:
         """One batch. Returns: how many rows were claimed."""
+        self._refused = False
         if not self._mongo.connected:
             return 0
         claims = await run_unit(self._database, lambda session: SyncRepository(session).claim())
@@ -108,6 +110,7 @@ class Relay:
             with pymongo.timeout(RELAY_SECONDS):
                 refused = await documents.apply(self._mongo.collection(), batch)
         except (PyMongoError, MongoUnavailableError) as error:
+            self._refused = True
             await self._postpone(claims, error)
             return
         for index, reason in refused.items():

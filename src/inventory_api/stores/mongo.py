@@ -17,9 +17,8 @@ from inventory_api.settings import SettingsError
 
 logger = logging.getLogger(__name__)
 
-READ_MILLISECONDS = 1_000
-SELECTION_MILLISECONDS = 900
-"""PyMongo looks for a server each 500 ms, so 1,000 would now and then be 1,500."""
+READ_MILLISECONDS = 900
+"""Up to 500 ms more pass where there is no server: PyMongo looks for one that often."""
 RELAY_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 DEFAULT_DATABASE = "inventory"
@@ -56,7 +55,7 @@ class Mongo:
             self._client = AsyncMongoClient(
                 self._uri,
                 timeoutMS=READ_MILLISECONDS,
-                serverSelectionTimeoutMS=SELECTION_MILLISECONDS,
+                serverSelectionTimeoutMS=READ_MILLISECONDS,
                 connectTimeoutMS=READ_MILLISECONDS,
                 appname="inventory-api",
             )
