@@ -266,6 +266,25 @@ class TestLogOutWithoutRedis:
 
 
 class TestRepair:
+    async def test_does_not_trust_what_another_server_has_with_the_same_marker(
+        self, app: FastAPI, deny_list: DenyList, sign_in: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fail-over, or a restart from an old snapshot, loses acknowledged writes."""
+        ended = await sign_in()
+        await ended.log_out()
+        revoked_at = utc_now() - timedelta(seconds=LATELY_SECONDS + 5)
+        await ended.change(AuthSession, revoked_at=revoked_at)
+        await app.state.redis.run(lambda client: client.delete(_key(ended.sid)))
+        assert await list_is_whole(app)
+
+        async def other_server(_client: Redis) -> str:
+            return "another run"
+
+        monkeypatch.setattr("inventory_api.auth.revocation._server_id", other_server)
+        await deny_list.repair()
+        assert await denied(app, ended.sid)
+        assert await ended.status() == 401
+
     async def test_rebuilds_a_list_without_its_marker(
         self, app: FastAPI, deny_list: DenyList, sign_in: Any
     ) -> None:

@@ -459,6 +459,20 @@ class TestLogOut:
             browser.cookies.update(cookies)
             assert (await browser.post("/logout")).status_code == 204
 
+    @pytest.mark.parametrize("type_", list(TokenType))
+    async def test_an_expired_bearer_token_ends_its_session_too(
+        self, app: FastAPI, browser: AsyncClient, type_: TokenType
+    ) -> None:
+        tokens = app.state.auth.tokens
+        alive = browser.cookies["access_token"]
+        claims = tokens.verify(alive, TokenType.ACCESS)
+        expired = tokens.issue(type_, user_id=claims.user_id, sid=claims.sid, seconds=-60)
+        browser.cookies.clear()
+        header = {"Authorization": f"Bearer {expired.text}"}
+        assert (await browser.post("/logout", headers=header)).status_code == 204
+        header = {"Authorization": f"Bearer {alive}"}
+        assert (await browser.get("/api/me", headers=header)).status_code == 401
+
     async def test_the_refresh_token_ends_it_when_the_access_token_has_expired(
         self, app: FastAPI, browser: AsyncClient
     ) -> None:
@@ -527,3 +541,14 @@ class TestGetMe:
     ) -> None:
         answer = await browser.get("/api/me", headers={"Authorization": value})
         assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/signup", "/login", "/token"])
+@pytest.mark.parametrize("media_type", ["application/vnd.api+json", "text/plain", "a/b"])
+async def test_public_operations_take_one_media_type(
+    anonymous: AsyncClient, path: str, media_type: str
+) -> None:
+    body = b'{"username": "kim", "email": "kim@shop.example", "password": "a long enough sentence"}'
+    answer = await anonymous.post(path, content=body, headers={"Content-Type": media_type})
+    assert answer.status_code == 415
+    assert answer.json()["code"] == "unsupported_media_type"

@@ -977,6 +977,18 @@ class TestReplaceProductMetadata:
         answer = await send(admin, "PUT", f"{path_of(product)}/metadata", body)
         assert answer.json() == body
 
+    @pytest.mark.parametrize(
+        ("old", "new"), [(1, True), (1, 1.0), (False, 0), ({"a": 1, "b": 2}, {"b": 2, "a": 1})]
+    )
+    async def test_stores_a_value_that_python_holds_for_equal(
+        self, admin: AsyncClient, old: object, new: object
+    ) -> None:
+        product = await create_product(admin, metadata={"specifications": {"it": old}})
+        body = {"specifications": {"it": new}}
+        answer = await send(admin, "PUT", f"{path_of(product)}/metadata", body)
+        assert answer.headers["ETag"] == '"2"'
+        assert (await admin.get(f"{path_of(product)}/metadata")).content == answer.content
+
     async def test_the_same_again_changes_nothing(
         self, admin: AsyncClient, product: dict[str, Any]
     ) -> None:

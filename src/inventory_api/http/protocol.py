@@ -17,26 +17,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     single connection takes memory and, by the square of the length, the event loop.
     """
 
-    _in_head = True
     _head_bytes = 0
+    _in_body = False
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._in_head:
-            return
+        # The callbacks below start the count anew whenever a head or a message ends in `data`.
         self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        counted = self._head_bytes
+        super().data_received(data)
+        if self._head_bytes != counted or self._in_body:
+            return
+        if counted > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
-    def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
-        super().on_message_begin()
-
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_body, self._head_bytes = True, 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_body, self._head_bytes = False, 0
         super().on_message_complete()
