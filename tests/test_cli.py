@@ -182,7 +182,10 @@ class TestCreateAdmin:
         self, command: Command, anonymous: AsyncClient
     ) -> None:
         succeeded(await self.add(command, "erin"))
-        failed(await self.add(command, "ERIN"), 1, "Somebody has this user name already.")
+        done = await command(
+            *RUN, "--username", "ERIN", "--email", "e2@shop.example", text=PASSWORD
+        )
+        failed(done, 1, "Somebody has this user name already.")
         done = await command(
             *RUN, "--username", "frank", "--email", "ERIN@shop.example", text=PASSWORD
         )

@@ -286,7 +286,10 @@ class TestPoison:
                 '{"tags":[],"specifications":' + '{"a":' * 200 + "1" + "}" * 201, id="deep"
             ),
             pytest.param(
-                '{"tags":[],"specifications":{"list":[' + "1e9," * 1_100_000 + "1]}}",
+                # Each text is stored twice, as a value and as a search term.
+                '{"tags":[],"specifications":{"list":['
+                + ",".join(f'"{number:0190}"' for number in range(45_000))
+                + "]}}",
                 id="larger than a BSON document",
             ),
         ],

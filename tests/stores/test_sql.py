@@ -1,7 +1,6 @@
 """The SQL layer: who may commit, when, on which connection, and what its errors mean."""
 
 import asyncio
-import gc
 import random
 import sqlite3
 import time
@@ -442,8 +441,6 @@ class TestFifoPool:
             } == {asyncio.CancelledError}
         assert await places(engine) == 2
 
-    # aiosqlite leaves a connection to the collector when it is cancelled while it opens one.
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     async def test_cancelling_at_any_moment_loses_no_place(
         self, engine: AsyncEngine, short_wait: None
     ) -> None:
@@ -455,7 +452,6 @@ class TestFifoPool:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert await places(engine) == 2
-        gc.collect()
 
     @pytest.mark.parametrize("error", [database_error(2003, "Refused"), asyncio.CancelledError()])
     async def test_failed_connects_take_no_place(

@@ -17,6 +17,7 @@ from sqlalchemy import exc
 from inventory_api import log
 from inventory_api.auth.repository import AccountReads
 from inventory_api.auth.tokens import LEEWAY_SECONDS
+from inventory_api.kit import tasks
 from inventory_api.kit.clock import utc_now
 from inventory_api.stores.redis import RedisStore, RedisUnavailableError
 
@@ -47,11 +48,7 @@ class DenyList:
 
     async def close(self) -> None:
         """Return once the task has ended."""
-        while self._task is not None and not self._task.done():
-            # More than once if need be: on Python 3.11 `wait_for`, which redis-py calls, can lose
-            # a cancellation that comes as it is done.
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        await tasks.end(self._task)
 
     async def has(self, sid: str) -> bool | None:
         """Whether the session has ended; None when the list can't tell."""

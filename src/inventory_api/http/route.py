@@ -124,8 +124,6 @@ async def _run_until_committed(
                 if not _wants_rerun(error):
                     raise
                 if attempt == RERUNS or out_of_time:
-                    if isinstance(error, StaleDataError):
-                        raise
                     raise Unavailable from error
             await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - jitter
     finally:

@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from inventory_api import log
+from inventory_api.kit import tasks
 from inventory_api.models.product_document import ProductDocument
 from inventory_api.settings import SettingsError
 
@@ -66,9 +67,7 @@ class Mongo:
 
     async def close(self) -> None:
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await tasks.end(self._task)
         if self._client is not None:
             await self._client.close()
 
