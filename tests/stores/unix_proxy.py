@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
@@ -59,19 +60,18 @@ class UnixProxy:
         # A task of our own: asyncio reports it as an error when the handler's is cancelled.
         connection = asyncio.create_task(self._join(reader, writer))
         self._connections.add(connection)
-        await asyncio.wait([connection])
+        # Whatever it ended with: a connection that is cut fails.
+        await asyncio.gather(connection, return_exceptions=True)
         self._connections.discard(connection)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._flowing.wait()
-        store_reader, store_writer = await asyncio.open_unix_connection(self._target)
-        try:
-            await asyncio.gather(
-                self._carry(reader, store_writer), self._carry(store_reader, writer)
-            )
-        finally:
-            store_writer.close()
-            writer.close()
+        with closing(writer):
+            await self._flowing.wait()
+            store_reader, store_writer = await asyncio.open_unix_connection(self._target)
+            with closing(store_writer):
+                await asyncio.gather(
+                    self._carry(reader, store_writer), self._carry(store_reader, writer)
+                )
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(65_536):
