@@ -11,13 +11,12 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from pymongo.errors import PyMongoError
 from sqlalchemy import exc
-from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from inventory_api import log
 from inventory_api.kit import json
-from inventory_api.kit.errors import AppError, Flaw, PreconditionFailed, Unavailable
+from inventory_api.kit.errors import AppError, Flaw, Unavailable
 from inventory_api.stores import sql
 
 logger = logging.getLogger(__name__)
@@ -244,10 +243,6 @@ async def _on_dbapi_error(request: Request, error: Exception) -> Response:
     raise error
 
 
-async def _on_stale_data(request: Request, _error: Exception) -> Response:
-    return from_app_error(request, PreconditionFailed())
-
-
 def from_any_error(request: Request, error: Exception) -> Response:
     """What nobody foresaw: the log gets it whole, the client gets the id to find it by."""
     logger.error("internal_error", exc_info=error)
@@ -267,5 +262,4 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(exc.TimeoutError, _on_database_error)
     app.add_exception_handler(exc.DBAPIError, _on_dbapi_error)
-    app.add_exception_handler(StaleDataError, _on_stale_data)
     app.add_exception_handler(PyMongoError, _on_database_error)
